@@ -3,14 +3,105 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .DEFAULT_GOAL := help
-MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
-PYTHON ?= python3
-UV     := .venv/uv/bin/uv
-TOOLS  := .venv/tools/bin
+# What a user may set on the command line.
+ENV          ?=
+EVENT        ?= {}
+export EVENT
+AUTO_APPROVE ?=
+ARCH         ?= x86_64
+PYTHON       ?= python3
+TERRAFORM    ?= terraform
 
-# --- tools: one virtual environment a purpose, made again when its requirements change -------------------------------
+# While `make demo` is up, this file leads every target to the local stack instead of AWS, and says so.
+-include .local/environment.mk
+LOCAL_STACK ?=
 
+ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
+UV           := .venv/uv/bin/uv
+TOOLS        := .venv/tools/bin
+OUTPUT       := build/output
+PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
+TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
+
+# $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
+confirm = [ "$(AUTO_APPROVE)" = 1 ] || { read -r -p "$(1) [yes/no] " answer && [ "$$answer" = yes ]; } \
+  || { echo "Nothing was changed."; exit 1; }
+
+##@ Start here
+
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nENV is one of: %s\n' "$(ENVIRONMENTS)"
+
+demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-version ## Deploy prod on this machine, with no AWS account, and look at it work
+	@$(TOOLS)/python -m local demo
+
+demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
+	@$(TOOLS)/python -m local down
+
+##@ Environments
+
+plan: environment package terraform-version ## Show what ENV= would change, and save that plan
+	@$(TF) init -input=false -lockfile=readonly $(if $(LOCAL_STACK),-reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate) >/dev/null
+	@$(TF) plan -input=false -out=$(PLAN)
+
+deploy: plan ## Apply the plan of ENV= after asking, then invoke the function once
+	@$(call confirm,Apply this plan to $(ENV)?)
+	@$(TF) apply -input=false $(PLAN)
+	@rm -f $(PLAN)
+	@$(MAKE) invoke ENV=$(ENV)
+
+destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it
+	@$(TF) init -input=false -lockfile=readonly $(if $(LOCAL_STACK),-reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate) >/dev/null
+	@$(TF) plan -destroy -input=false -out=$(PLAN)
+	@$(call confirm,Destroy all of $(ENV)?)
+	@$(TF) apply -input=false $(PLAN)
+	@rm -f $(PLAN)
+
+invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
+	@$(TOOLS)/python lambda/invoke.py "$$($(TF) output -raw function)" "$$EVENT"
+
+environment:
+	@$(if $(filter 1,$(words $(filter $(ENVIRONMENTS),$(ENV)))),:,echo "ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev)" >&2; exit 2)
+	@$(if $(LOCAL_STACK),echo "On the local stack at $(AWS_ENDPOINT_URL); 'make demo-down' leads back to AWS.")
+
+terraform-version:
+	@command -v $(TERRAFORM) >/dev/null || { echo "Terraform is missing: install 1.11 or newer." >&2; exit 2; }
+	@$(TERRAFORM) version -json 2>/dev/null | $(PYTHON) -c 'import json, sys; v = json.load(sys.stdin)["terraform_version"]; \
+	  sys.exit(None if tuple(map(int, v.split("-")[0].split(".")[:2])) >= (1, 11) else f"Terraform {v} is too old: 1.11 or newer is needed.")'
+
+##@ Code
+
+test: .venv/tools/requirements.txt .venv/runtime/requirements.txt package terraform-version ## Run every test, one full apply of dev and prod among them
+	@$(TOOLS)/pytest
+
+lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, Python and shell
+	@$(TERRAFORM) fmt -check -diff -recursive
+	@$(TOOLS)/ruff check
+	@$(TOOLS)/ruff format --check
+	@$(TOOLS)/mypy
+	@$(TOOLS)/shellcheck .ci/run
+
+scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans
+	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
+
+clean: ## Remove what make built, tools included
+	@[ ! -e .local/environment.mk ] || $(MAKE) demo-down
+	@rm -rf .venv .local $(OUTPUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+##@ Packages
+
+package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions
+
+lock: $(UV) ## Write the pinned requirements again from the .in files
+	@cd build/requirements && for name in tools runtime checkov layer; do \
+	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
+
+# One virtual environment a purpose, made again when its requirements change.
 $(UV): build/requirements/uv.txt
 	@$(PYTHON) -m venv .venv/uv
 	@.venv/uv/bin/pip install --quiet --disable-pip-version-check --requirement $<
@@ -24,8 +115,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-lock: $(UV) ## Write the pinned requirements again from the .in files
-	@cd build/requirements && for name in tools runtime checkov layer; do \
-	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
-.PHONY: lock
+.PHONY: help demo demo-down plan deploy destroy invoke environment terraform-version test lint scan clean package lock
