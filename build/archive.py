@@ -1,6 +1,5 @@
 """Zips whose bytes depend on names and contents alone: not on the machine, its clock, its umask or its zlib."""
 
-import os
 import stat
 import zipfile
 from pathlib import Path
@@ -10,18 +9,12 @@ _MODE = (stat.S_IFREG | 0o644) << 16
 
 
 def write_zip(path: Path, tree: Path) -> None:
-    """Write every file below `tree` to a zip, which appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(unfinished, "w") as archive:
-            for name in sorted(file.relative_to(tree).as_posix() for file in tree.rglob("*") if file.is_file()):
-                # Stored: deflate's output differs between zlib, zlib-ng and Apple's, and a plan would show a change of
-                # code where none is. The largest layer is 17 MB of the 50 that Lambda takes.
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.create_system = 3  # Unix, also when zipped elsewhere
-                entry.external_attr = _MODE
-                archive.writestr(entry, (tree / name).read_bytes())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Write every file below `tree` to a zip."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(file.relative_to(tree).as_posix() for file in tree.rglob("*") if file.is_file()):
+            # Stored: deflate's output differs between zlib, zlib-ng and Apple's, and a plan would show a change of code
+            # where none is. The largest layer is 17 MB of the 50 that Lambda takes.
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system = 3  # Unix, also when zipped elsewhere
+            entry.external_attr = _MODE
+            archive.writestr(entry, (tree / name).read_bytes())

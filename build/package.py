@@ -6,14 +6,17 @@ python -m build.package function|bootstrap
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from build import layer
+from build import checks, layer
 from build.archive import write_zip
+from build.certificates import write_certificates
+from build.sbom import write_sbom
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build" / "output"
@@ -21,39 +24,59 @@ OUTPUT = ROOT / "build" / "output"
 
 def main() -> None:
     arguments = _parser().parse_args()
-    name = f"layer-{arguments.arch}" if arguments.package == "layer" else arguments.package
-    with tempfile.TemporaryDirectory(prefix="package-") as folder:
-        tree = Path(folder) / name
-        try:
-            _fill(tree, arguments)
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"{name}.zip was not made: {Path(error.cmd[0]).name} failed (its message is above).")
-        package = OUTPUT / f"{name}.zip"
-        write_zip(package, tree)
+    arch = arguments.arch
+    name = f"layer-{arch}" if arch else arguments.package
+    package = OUTPUT / f"{name}.zip"
+    try:
+        with tempfile.TemporaryDirectory(prefix="package-") as folder:
+            tree = Path(folder) / name
+            if arguments.package.startswith("layer"):
+                _fill_layer(tree, arch, arguments.way)
+                write_certificates(tree / "certificates")
+                write_sbom(tree / "sbom.cdx.json", tree, name=name)
+            else:
+                shutil.copytree(ROOT / "lambda" / name, tree, ignore=layer.NOT_SOURCE)
+            _write_checked(package, tree, arch)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{package.name} was not made: {Path(error.cmd[0]).name} failed.")
+    except checks.PackageError as error:
+        sys.exit(f"{package.name} was not made: {error}")
     print(f"{package.relative_to(ROOT)}: {package.stat().st_size:,} bytes")
 
 
-def _fill(tree: Path, arguments: argparse.Namespace) -> None:
-    match arguments.package:
-        case "layer" if arguments.way == "docker" or (arguments.way is None and layer.docker_answers()):
-            print("Docker builds the layer in public.ecr.aws/lambda/python.", flush=True)
-            layer.make_with_docker(tree, arguments.arch)
-        case "layer":
-            why = "As asked" if arguments.way else "No Docker engine with buildx"
-            print(f"{why}: the layer is built from the pinned wheels for Lambda's platform.", flush=True)
-            layer.make_from_wheels(tree, arguments.arch)
-        case "layer-local":
-            layer.make_for(ROOT / ".venv" / "runtime" / "bin" / "python", tree)
-        case source:
-            shutil.copytree(ROOT / "lambda" / source, tree, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+def _fill_layer(tree: Path, arch: str | None, way: str | None) -> None:
+    if arch is None:
+        layer.make_for_interpreter(tree, ROOT / ".venv" / "runtime" / "bin" / "python")
+    elif way == "docker" or (way is None and layer.docker_answers()):
+        print("Docker builds the layer in public.ecr.aws/lambda/python:3.13.", flush=True)
+        layer.make_in_docker(tree, arch)
+    else:
+        why = "As asked" if way else "No Docker engine with buildx"
+        print(f"{why}: the layer is built from the pinned wheels for Lambda's platform.", flush=True)
+        layer.make_from_wheels(tree, arch)
+
+
+def _write_checked(package: Path, tree: Path, arch: str | None) -> None:
+    """Write a zip, which appears whole and fit for Lambda or not at all."""
+    package.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = package.with_name(f".{package.name}.{os.getpid()}")
+    try:
+        write_zip(unfinished, tree)
+        checks.check_size(unfinished)
+        if arch:
+            checks.check_shared_objects(unfinished, arch)
+        unfinished.replace(package)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build.package", description="Make one zip of build/output.")
+    parser.set_defaults(arch=None, way=None)
     packages = parser.add_subparsers(dest="package", required=True)
-    lambda_layer = packages.add_parser("layer", help="the layer for Lambda")
-    lambda_layer.add_argument("--arch", choices=layer.DOCKER_PLATFORMS, required=True)
-    lambda_layer.add_argument("--with", dest="way", choices=["docker", "wheels"], help="default: docker if it answers")
+    for_lambda = packages.add_parser("layer", help="the layer for Lambda")
+    for_lambda.add_argument("--arch", choices=layer.DOCKER_PLATFORMS, required=True)
+    for_lambda.add_argument("--with", dest="way", choices=["docker", "wheels"], help="default: docker if it answers")
     packages.add_parser("layer-local", help="the layer for .venv/runtime on this machine")
     packages.add_parser("function", help="the sample function")
     packages.add_parser("bootstrap", help="the bootstrap function and its migrations")
