@@ -1,0 +1,90 @@
+locals {
+  partition = split(":", var.network.log_key_arn)[1]
+  region    = split(":", var.network.log_key_arn)[3]
+  account   = split(":", var.network.log_key_arn)[4]
+}
+
+resource "aws_db_instance" "main" {
+  # checkov:skip=CKV_AWS_157:A standby is var.multi_az, true unless an environment such as dev chooses the price of one zone.
+  # checkov:skip=CKV_AWS_293:Protection is var.deletion_protection, true unless an environment such as dev may be thrown away.
+  identifier     = var.name
+  engine         = "postgres"
+  engine_version = tostring(var.postgres_version)
+  instance_class = var.instance_class
+
+  db_name  = "app"
+  username = "master"
+  port     = 5432
+
+  # RDS makes and rotates the master password: Terraform never sees it.
+  manage_master_user_password         = true
+  master_user_secret_kms_key_id       = aws_kms_key.data.arn
+  iam_database_authentication_enabled = true
+  ca_cert_identifier                  = "rds-ca-rsa2048-g1"
+
+  # Below 400 GiB gp3 has fixed iops and throughput, which RDS refuses to be told.
+  storage_type          = "gp3"
+  allocated_storage     = var.storage.allocated_gib
+  max_allocated_storage = var.storage.max_gib
+  storage_encrypted     = true
+  kms_key_id            = aws_kms_key.data.arn
+
+  multi_az               = var.multi_az
+  publicly_accessible    = false
+  db_subnet_group_name   = aws_db_subnet_group.main.name
+  vpc_security_group_ids = [var.network.security_group_ids["database"]]
+  parameter_group_name   = aws_db_parameter_group.main.name
+
+  auto_minor_version_upgrade = true
+  engine_lifecycle_support   = "open-source-rds-extended-support-disabled"
+  maintenance_window         = var.backups.maintenance_window
+  backup_window              = var.backups.window
+  backup_retention_period    = var.backups.retention_days
+  copy_tags_to_snapshot      = true
+
+  deletion_protection       = var.deletion_protection
+  skip_final_snapshot       = !var.final_snapshot
+  final_snapshot_identifier = "${var.name}-final-${substr(terraform_data.life.id, 0, 8)}"
+
+  enabled_cloudwatch_logs_exports       = keys(aws_cloudwatch_log_group.export)
+  performance_insights_enabled          = true
+  performance_insights_kms_key_id       = aws_kms_key.data.arn
+  performance_insights_retention_period = 7
+  monitoring_interval                   = 60
+  monitoring_role_arn                   = aws_iam_role.monitoring.arn
+
+  depends_on = [aws_iam_role_policy_attachment.monitoring]
+}
+
+# Its id is new in each life of the environment, so a second destroy does not trip over the first one's snapshot.
+resource "terraform_data" "life" {}
+
+resource "aws_db_subnet_group" "main" {
+  name        = var.name
+  description = "Isolated subnets of ${var.name}"
+  subnet_ids  = var.network.subnet_ids
+}
+
+# Storage, backups, performance data and secrets. Destroying the environment schedules the key's deletion: copy a final
+# snapshot under another key within the 30 days.
+resource "aws_kms_key" "data" {
+  description             = "Data and secrets of ${var.name}"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "AccountDecidesByIam"
+      Effect    = "Allow"
+      Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
+      Action    = "kms:*"
+      Resource  = "*"
+    }]
+  })
+}
+
+resource "aws_kms_alias" "data" {
+  name          = "alias/${var.name}-data"
+  target_key_id = aws_kms_key.data.id
+}

@@ -1,0 +1,26 @@
+output "connection" {
+  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, and how many clients it bears."
+  value = {
+    host              = aws_db_instance.main.address
+    port              = aws_db_instance.main.port
+    database          = aws_db_instance.main.db_name
+    rds_db_arn_prefix = "arn:${local.partition}:rds-db:${local.region}:${local.account}:dbuser:${aws_db_instance.main.resource_id}"
+    ca_file           = "rds-${local.region}.pem"
+    max_clients       = local.max_clients
+  }
+}
+
+output "identifier" {
+  description = "Identifier of the instance."
+  value       = aws_db_instance.main.identifier
+}
+
+output "master_secret_arn" {
+  description = "The master user's secret, made and rotated by RDS."
+  value       = aws_db_instance.main.master_user_secret[0].secret_arn
+}
+
+output "key_arn" {
+  description = "The KMS key of the data and the secrets."
+  value       = aws_kms_key.data.arn
+}

@@ -1,0 +1,108 @@
+variable "name" {
+  description = "Identifier of the instance, such as app-prod."
+  type        = string
+  nullable    = false
+}
+
+variable "network" {
+  description = "The network module: the instance stands in its subnets, and in its group database."
+  nullable    = false
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = map(string)
+    log_key_arn        = string
+  })
+}
+
+variable "postgres_version" {
+  description = "PostgreSQL's major version; minor ones are installed in the maintenance window."
+  type        = number
+  nullable    = false
+  default     = 17
+
+  validation {
+    condition     = contains([14, 15, 16, 17, 18], var.postgres_version)
+    error_message = "postgres_version must be a major version from 14 to 18: the standard support of 13 ended on 28 February 2026."
+  }
+}
+
+variable "instance_class" {
+  description = "Class of the instance, such as db.m7g.large."
+  type        = string
+  nullable    = false
+}
+
+variable "max_connections" {
+  description = "Connections that the server accepts. Null: what the memory of instance_class bears, as RDS itself reckons."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.max_connections == null ? local.memory_gib != null : true
+    error_message = "max_connections must be given, since the memory of instance_class ${var.instance_class} is not known here."
+  }
+
+  validation {
+    condition     = var.max_connections == null ? true : var.max_connections >= 20 && var.max_connections <= 5000
+    error_message = "max_connections must be between 20 and 5000."
+  }
+}
+
+variable "storage" {
+  description = "Size at first, and the size up to which it grows by itself."
+  nullable    = false
+  default     = {}
+  type = object({
+    allocated_gib = optional(number, 20)
+    max_gib       = optional(number, 100)
+  })
+
+  validation {
+    condition     = var.storage.max_gib >= 1.26 * var.storage.allocated_gib
+    error_message = "storage.max_gib must be at least 26 % above storage.allocated_gib, or it could not grow by a useful step."
+  }
+}
+
+variable "multi_az" {
+  description = "Whether a standby in another zone takes over when the instance fails."
+  type        = bool
+  nullable    = false
+  default     = true
+}
+
+variable "backups" {
+  description = "How long backups are kept, and the hours (UTC) of backup and maintenance."
+  nullable    = false
+  default     = {}
+  type = object({
+    retention_days     = optional(number, 7)
+    window             = optional(string, "03:00-04:00")
+    maintenance_window = optional(string, "sun:04:30-sun:05:30")
+  })
+
+  validation {
+    condition     = var.backups.retention_days >= 1 && var.backups.retention_days <= 35
+    error_message = "backups.retention_days must be from 1 to 35: going to 0 or back stops the instance for a while."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether AWS refuses to delete the instance."
+  type        = bool
+  nullable    = false
+  default     = true
+}
+
+variable "final_snapshot" {
+  description = "Whether a last snapshot is taken when the instance is deleted."
+  type        = bool
+  nullable    = false
+  default     = true
+}
+
+variable "log_retention_days" {
+  description = "How long the instance's logs are kept."
+  type        = number
+  nullable    = false
+  default     = 365
+}

@@ -1,0 +1,88 @@
+resource "aws_iam_role" "main" {
+  name = var.name
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "main" {
+  # checkov:skip=CKV_AWS_355:The calls that manage network interfaces know no resource to name.
+  # checkov:skip=CKV_AWS_290:The calls that manage network interfaces know no resource, and are denied to the function's own code.
+  name = var.name
+  role = aws_iam_role.main.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(local.log_in_statements[var.auth], [
+      {
+        Sid      = "KeepDeadLetters"
+        Effect   = "Allow"
+        Action   = "sqs:SendMessage"
+        Resource = aws_sqs_queue.dead_letters.arn
+      },
+      {
+        Sid      = "WriteLog"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.main.arn}:*"
+      },
+      {
+        Sid      = "StandInVpc"
+        Effect   = "Allow"
+        Action   = local.network_interface_actions
+        Resource = "*"
+      },
+      {
+        # Lambda itself needs them to attach the function to the VPC; the function's code does not.
+        Sid       = "NotByTheCode"
+        Effect    = "Deny"
+        Action    = local.network_interface_actions
+        Resource  = "*"
+        Condition = { ArnEquals = { "lambda:SourceFunctionArn" = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}" } }
+      },
+    ])
+  })
+}
+
+locals {
+  log_in_statements = {
+    iam = [
+      {
+        Sid      = "LogInAsApplication"
+        Effect   = "Allow"
+        Action   = "rds-db:connect"
+        Resource = "${var.connection.rds_db_arn_prefix}/${var.application.user}"
+      },
+    ]
+    secret = [
+      {
+        Sid      = "ReadSecret"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+        Resource = var.application.secret_arn
+      },
+      {
+        Sid       = "UseItsKey"
+        Effect    = "Allow"
+        Action    = "kms:Decrypt"
+        Resource  = var.application.key_arn
+        Condition = { StringEquals = { "kms:ViaService" = "secretsmanager.${local.region}.amazonaws.com" } }
+      },
+    ]
+  }
+
+  network_interface_actions = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
+}

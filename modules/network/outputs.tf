@@ -1,0 +1,28 @@
+output "vpc_id" {
+  description = "The VPC."
+  value       = aws_vpc.main.id
+}
+
+output "subnet_ids" {
+  description = "The isolated subnets, one a zone, in the order of zone_ids."
+  value       = [for zone in var.zone_ids : aws_subnet.isolated[zone].id]
+
+  depends_on = [aws_route_table_association.isolated]
+}
+
+output "security_group_ids" {
+  description = "The security group of each hop."
+  value       = { for hop in local.hops : hop => aws_security_group.hop[hop].id }
+
+  # Who holds the groups may use the paths: the rules and the endpoints stand before, and fall after.
+  depends_on = [
+    aws_vpc_security_group_egress_rule.pair,
+    aws_vpc_security_group_ingress_rule.pair,
+    aws_vpc_endpoint.interface,
+  ]
+}
+
+output "log_key_arn" {
+  description = "The KMS key of every log group in this network."
+  value       = aws_kms_key.logs.arn
+}

@@ -1,0 +1,52 @@
+resource "aws_db_proxy" "main" {
+  name                   = var.name
+  engine_family          = "POSTGRESQL"
+  role_arn               = aws_iam_role.main.arn
+  vpc_subnet_ids         = var.network.subnet_ids
+  vpc_security_group_ids = [var.network.security_group_ids["proxy"]]
+  idle_client_timeout    = var.idle_client_timeout_seconds
+  require_tls            = true
+  debug_logging          = false # it would write the text of every statement
+
+  # Each explicit: left out, the provider finds a difference in every plan.
+  auth {
+    auth_scheme               = "SECRETS"
+    iam_auth                  = "REQUIRED"
+    client_password_auth_type = "POSTGRES_SCRAM_SHA_256"
+    secret_arn                = var.application.secret_arn
+  }
+
+  depends_on = [aws_iam_role_policy.main, aws_cloudwatch_log_group.main]
+}
+
+# Both are lost with the proxy they belong to, which the provider would not notice: its name stays the same.
+resource "aws_db_proxy_default_target_group" "main" {
+  db_proxy_name = aws_db_proxy.main.name
+
+  connection_pool_config {
+    max_connections_percent      = var.pool.max_percent
+    max_idle_connections_percent = var.pool.max_idle_percent
+    connection_borrow_timeout    = var.pool.borrow_timeout_seconds
+  }
+
+  lifecycle {
+    replace_triggered_by = [aws_db_proxy.main.arn]
+  }
+}
+
+resource "aws_db_proxy_target" "main" {
+  db_proxy_name          = aws_db_proxy.main.name
+  target_group_name      = aws_db_proxy_default_target_group.main.name
+  db_instance_identifier = var.database.identifier
+
+  lifecycle {
+    replace_triggered_by = [aws_db_proxy.main.arn]
+  }
+}
+
+# Made before the proxy, which would else make it itself: unencrypted, and kept for ever.
+resource "aws_cloudwatch_log_group" "main" {
+  name              = "/aws/rds/proxy/${var.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.network.log_key_arn
+}

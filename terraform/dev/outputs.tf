@@ -1,0 +1,34 @@
+output "function" {
+  description = "What aws lambda invoke --function-name takes."
+  value       = module.function.live
+}
+
+output "connection" {
+  description = "Where and how the function connects."
+  value       = module.database.connection
+}
+
+output "database" {
+  description = "Identifier of the instance."
+  value       = module.database.identifier
+}
+
+output "master_secret_arn" {
+  description = "The master user's secret, for whoever may read it."
+  value       = module.database.master_secret_arn
+}
+
+output "application" {
+  description = "The application's database user and its secret."
+  value       = module.bootstrap.application
+}
+
+output "bootstrap" {
+  description = "What the bootstrap function did last, as JSON."
+  value       = module.bootstrap.result
+}
+
+output "log_group" {
+  description = "The function's log group."
+  value       = module.function.log_group
+}

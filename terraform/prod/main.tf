@@ -1,0 +1,67 @@
+# Production: the function goes through RDS Proxy.
+
+locals {
+  name = "app-prod"
+
+  # Made by `make package` before the plan.
+  packages = {
+    function  = "${path.root}/../../build/output/function.zip"
+    bootstrap = "${path.root}/../../build/output/bootstrap.zip"
+    layer     = "${path.root}/../../build/output/layer-x86_64.zip"
+  }
+}
+
+module "network" {
+  source = "../../modules/network"
+
+  name     = local.name
+  zone_ids = ["use1-az1", "use1-az2", "use1-az4"]
+  paths    = [["function", "proxy", "database"], ["bootstrap", "database"]]
+
+  endpoints         = { secretsmanager = ["bootstrap"] }
+  endpoint_zone_ids = ["use1-az1", "use1-az2"]
+}
+
+module "database" {
+  source = "../../modules/database"
+
+  name                = local.name
+  network             = module.network
+  instance_class      = "db.m7g.large"
+  multi_az            = true
+  backups             = { retention_days = 14 }
+  deletion_protection = var.deletion_protection
+  final_snapshot      = true
+}
+
+module "bootstrap" {
+  source = "../../modules/bootstrap"
+
+  name     = local.name
+  network  = module.network
+  database = module.database
+  auth     = "password"
+  package  = local.packages.bootstrap
+  layer    = local.packages.layer
+}
+
+module "proxy" {
+  source = "../../modules/proxy"
+
+  name        = local.name
+  network     = module.network
+  database    = module.database
+  application = module.bootstrap.application
+}
+
+module "function" {
+  source = "../../modules/function"
+
+  name                 = local.name
+  network              = module.network
+  connection           = module.proxy.connection
+  application          = module.bootstrap.application
+  package              = local.packages.function
+  layer                = local.packages.layer
+  reserved_concurrency = 400
+}
