@@ -37,9 +37,9 @@ resource "aws_db_instance" "main" {
 
   auto_minor_version_upgrade = true
   engine_lifecycle_support   = "open-source-rds-extended-support-disabled"
-  maintenance_window         = var.backups.maintenance_window
-  backup_window              = var.backups.window
-  backup_retention_period    = var.backups.retention_days
+  maintenance_window         = var.windows.maintenance
+  backup_window              = var.windows.backup
+  backup_retention_period    = var.backup_retention_days
   copy_tags_to_snapshot      = true
 
   deletion_protection       = var.deletion_protection

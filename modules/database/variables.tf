@@ -70,20 +70,26 @@ variable "multi_az" {
   default     = true
 }
 
-variable "backups" {
-  description = "How long backups are kept, and the hours (UTC) of backup and maintenance."
+variable "backup_retention_days" {
+  description = "How long backups are kept."
+  type        = number
+  nullable    = false
+  default     = 7
+
+  validation {
+    condition     = var.backup_retention_days >= 1 && var.backup_retention_days <= 35
+    error_message = "backup_retention_days must be from 1 to 35: going to 0 or back stops the instance for a while."
+  }
+}
+
+variable "windows" {
+  description = "Hours (UTC) of the daily backup and the weekly maintenance."
   nullable    = false
   default     = {}
   type = object({
-    retention_days     = optional(number, 7)
-    window             = optional(string, "03:00-04:00")
-    maintenance_window = optional(string, "sun:04:30-sun:05:30")
+    backup      = optional(string, "03:00-04:00")
+    maintenance = optional(string, "sun:04:30-sun:05:30")
   })
-
-  validation {
-    condition     = var.backups.retention_days >= 1 && var.backups.retention_days <= 35
-    error_message = "backups.retention_days must be from 1 to 35: going to 0 or back stops the instance for a while."
-  }
 }
 
 variable "deletion_protection" {
