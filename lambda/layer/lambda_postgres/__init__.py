@@ -1,0 +1,80 @@
+"""PostgreSQL for AWS Lambda: one verified connection per execution environment, lent to each invocation.
+
+    from lambda_postgres import connection, warm
+
+    warm()  # connect during init; a failure is kept for the first invocation
+
+    def handler(event, context):
+        with connection(context) as conn, conn.cursor() as cursor:
+            cursor.execute("SELECT …")
+
+The settings are read from the environment, see `Settings`. The errors are one tree, see `lambda_postgres.errors`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import CannotConnect, ConnectionLost, Error, LoginRefused, NotCommitted, NotConfigured, PoolExhausted
+from .keeper import Keeper
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+    from .keeper import Invocation
+
+T = TypeVar("T")
+
+__all__ = [
+    "CannotConnect",
+    "ConnectionLost",
+    "Error",
+    "Keeper",
+    "LoginRefused",
+    "NotCommitted",
+    "NotConfigured",
+    "PoolExhausted",
+    "Settings",
+    "connection",
+    "run_transaction",
+    "transaction",
+    "warm",
+]
+
+
+def connection(context: Invocation | None = None) -> AbstractContextManager[Connection]:
+    """Lend this environment's connection, in autocommit. See `Keeper.connection`."""
+    return _keeper().connection(context)
+
+
+def transaction(
+    context: Invocation | None = None, *, read_only: bool = False, isolation: str | None = None
+) -> AbstractContextManager[Connection]:
+    """Lend this environment's connection for one transaction. See `Keeper.transaction`."""
+    return _keeper().transaction(context, read_only=read_only, isolation=isolation)
+
+
+def run_transaction(
+    work: Callable[[Connection], T], context: Invocation | None = None, *, read_only: bool = False
+) -> T:
+    """Run work in a transaction, again where it certainly left nothing behind. See `Keeper.run_transaction`."""
+    return _keeper().run_transaction(work, context, read_only=read_only)
+
+
+def warm() -> None:
+    """Connect during init; a failure is kept for the first invocation. See `Keeper.warm`."""
+    try:
+        keeper = _keeper()
+    except NotConfigured:
+        return  # the first invocation meets it again
+    keeper.warm()
+
+
+@cache
+def _keeper() -> Keeper:
+    return Keeper(Settings.from_environment())

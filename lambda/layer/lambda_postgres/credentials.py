@@ -1,0 +1,38 @@
+"""The function's AWS credentials: from the environment, or from the endpoint that SnapStart gives instead."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .errors import NotConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Credentials:
+    """An AWS key; its repr shows only which one."""
+
+    __slots__ = ("access_key_id", "secret_access_key", "session_token")
+
+    def __init__(self, access_key_id: str, secret_access_key: str, session_token: str | None = None) -> None:
+        self.access_key_id = access_key_id
+        self.secret_access_key = secret_access_key
+        self.session_token = session_token
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id!r})"
+
+
+def current(environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Return the credentials of this moment: they are read for each connection, so they are never stale."""
+    access_key_id = environ.get("AWS_ACCESS_KEY_ID")
+    secret_access_key = environ.get("AWS_SECRET_ACCESS_KEY")
+    if access_key_id and secret_access_key:
+        return Credentials(access_key_id, secret_access_key, environ.get("AWS_SESSION_TOKEN") or None)
+    if "AWS_CONTAINER_CREDENTIALS_FULL_URI" in environ:
+        from . import aws  # noqa: PLC0415  only SnapStart needs it
+
+        return aws.container_credentials(environ)
+    raise NotConfigured("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: there is nothing to sign with")

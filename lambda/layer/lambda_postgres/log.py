@@ -1,0 +1,58 @@
+"""One JSON line on standard output for each connection opened, refused or lost.
+
+A line for a connection is at the same time a CloudWatch embedded metric, unless DB_METRICS is `off`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LEVELS = {"TRACE": 0, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "FATAL": 50, "CRITICAL": 50}
+_NAMESPACE = "LambdaPostgres"
+
+
+class Log:
+    """Where a keeper writes."""
+
+    def __init__(self, *, level: str = "INFO", metrics: bool = True, function: str = "local") -> None:
+        self._level = _LEVELS.get(level.upper(), _LEVELS["INFO"])
+        self._metrics = metrics
+        self._function = function
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Log:
+        """Read DB_LOG_LEVEL (else Lambda's own AWS_LAMBDA_LOG_LEVEL) and DB_METRICS."""
+        return cls(
+            level=environ.get("DB_LOG_LEVEL") or environ.get("AWS_LAMBDA_LOG_LEVEL") or "INFO",
+            metrics=environ.get("DB_METRICS", "on").lower() not in ("off", "0", "false", "no"),
+            function=environ.get("AWS_LAMBDA_FUNCTION_NAME", "local"),
+        )
+
+    def write(
+        self, level: str, event: str, *, metrics: Mapping[str, tuple[str, float]] | None = None, **fields: object
+    ) -> None:
+        """Write a line when its level is asked for, or when it carries metrics: name → (unit, value)."""
+        metrics = metrics if self._metrics and metrics else {}
+        if not metrics and _LEVELS[level] < self._level:
+            return
+        line: dict[str, object] = {"level": level, "event": event, **fields}
+        if metrics:
+            definitions = [{"Name": name, "Unit": unit} for name, (unit, _) in metrics.items()]
+            line["_aws"] = {
+                "Timestamp": int(time.time() * 1000),
+                "CloudWatchMetrics": [
+                    {"Namespace": _NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": definitions}
+                ],
+            }
+            line["FunctionName"] = self._function
+            line |= {name: value for name, (_, value) in metrics.items()}
+        # One write for the whole line: print() makes two, which lines of other threads could come between.
+        sys.stdout.write(json.dumps(line, default=str) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,129 @@
+"""Tell which statements would pin a session of RDS Proxy to one database connection until it ends.
+
+For development and tests. With DB_PINNING_GUARD set, each shape of such a statement is logged once while running.
+The rules are those of the RDS user guide; where it leaves a case open, the answer is the careful one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from psycopg2.extensions import connection, cursor
+
+from .log import Log
+
+_MAX_BYTES = 16 * 1024
+
+_QUOTED = re.compile(
+    r"""
+      --[^\n]*                          # comments
+    | /\*.*?\*/
+    | [eE]'(?:[^'\\]|\\.|'')*'          # string literals
+    | '(?:[^']|'')*'
+    | \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_IDENTIFIER = re.compile(r'"((?:[^"]|"")*)"')
+_NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
+
+_COMMANDS = {
+    "SET": "SET changes a session parameter; use ALTER ROLE … SET",
+    "RESET": "RESET changes a session parameter",
+    "PREPARE": "PREPARE makes a prepared statement",
+    "EXECUTE": "EXECUTE runs a prepared statement",
+    "DEALLOCATE": "DEALLOCATE drops a prepared statement",
+    "DISCARD": "DISCARD discards session state",
+    "DECLARE": "DECLARE opens a cursor; use a client-side cursor and LIMIT",
+    "LISTEN": "LISTEN waits for notifications",
+    "LOAD": "LOAD loads a library module",
+}
+_TEMPORARY = re.compile(
+    r"^CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s|\bINTO\s+(?:LOCAL\s+|GLOBAL\s+)?TEMP(?:ORARY)?\s"
+    r"|^CREATE\s.*?\bpg_temp\s*\.",
+    re.IGNORECASE | re.DOTALL,
+)
+_CALL = re.compile(
+    r"\b(set_config|nextval|setval|pg_(?:try_)?advisory_lock(?:_shared)?)\s*\(",
+    re.IGNORECASE,
+)
+_CALLS = {
+    "set_config": "set_config changes a session parameter; use ALTER ROLE … SET",
+    "nextval": "nextval reads a sequence; use an identity column and RETURNING",
+    "setval": "setval changes a sequence",
+}
+
+
+def explain_pinning(sql: str | bytes) -> str | None:
+    """Tell why this text would pin a session of RDS Proxy; None when it would not.
+
+    SET LOCAL and set_config(…, true) are reported: the guide exempts them for MySQL only. What happens inside a
+    function is invisible to the proxy, and to this.
+    """
+    size = len(sql if isinstance(sql, bytes) else sql.encode())
+    if size > _MAX_BYTES:
+        return f"the statement has {size} bytes, more than {_MAX_BYTES}"
+    for statement in _bare(sql).split(";"):
+        if reason := _explain(statement.strip()):
+            return reason
+    return None
+
+
+def _explain(statement: str) -> str | None:
+    command = re.match(r"[A-Za-z]+", statement)
+    if command and command[0].upper() in _COMMANDS:
+        return _COMMANDS[command[0].upper()]
+    if _TEMPORARY.search(statement):
+        return "a temporary table, view or sequence belongs to the session"
+    if call := _CALL.search(statement):
+        name = call[1].lower()
+        return _CALLS.get(name) or f"{name} locks for the session; use pg_advisory_xact_lock"
+    return None
+
+
+def _bare(sql: str | bytes) -> str:
+    """Leave out comments and what stands inside literals; write a quoted identifier as a plain one."""
+    text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
+    text = _QUOTED.sub(lambda match: " " if match[0][:2] in ("--", "/*") else "''", text)
+    return _IDENTIFIER.sub(lambda match: re.sub(r"\W", "_", match[1]), text)
+
+
+class GuardedCursor(cursor):
+    """A cursor that warns of statements that would pin."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
+        _warn("DECLARE …" if self.name else self._as_sent(query, vars))
+        super().execute(query, vars)
+
+    def _as_sent(self, query: Any, parameters: Any) -> str | bytes:
+        return self.mogrify(query, parameters)
+
+
+class GuardedConnection(connection):
+    """A connection that warns of psycopg2's own calls that would pin, besides its cursors' statements."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory = GuardedCursor
+
+    def set_client_encoding(self, encoding: str) -> None:
+        _warn("SET client_encoding")
+        super().set_client_encoding(encoding)
+
+    def reset(self) -> None:
+        _warn("DISCARD ALL")
+        super().reset()
+
+
+_warned: set[str] = set()
+
+
+def _warn(sql: str | bytes) -> None:
+    reason = explain_pinning(sql)
+    if reason is None:
+        return
+    shape = " ".join(_NUMBER.sub("?", _bare(sql)).split())[:500]
+    if shape not in _warned:
+        _warned.add(shape)
+        Log.from_environment().write("WARNING", "statement would pin the proxy session", reason=reason, statement=shape)

@@ -1,0 +1,77 @@
+"""AWS Signature Version 4, as much of it as a database login needs: botocore's takes 190 ms to import, this 6."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .credentials import Credentials
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+_TOKEN_LIFETIME_SECONDS = 900  # what RDS accepts
+
+
+def database_token(host: str, port: int, user: str, *, region: str, credentials: Credentials, now: float) -> str:
+    """Sign the IAM token that logs user in to host; no AWS call is made."""
+    timestamp, scope = _scope(now, region, "rds-db")
+    parameters = {
+        "Action": "connect",
+        "DBUser": user,
+        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key_id}/{scope}",
+        "X-Amz-Date": timestamp,
+        "X-Amz-Expires": str(_TOKEN_LIFETIME_SECONDS),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if credentials.session_token:
+        parameters["X-Amz-Security-Token"] = credentials.session_token
+    query = [f"{name}={_quote(value)}" for name, value in parameters.items()]
+
+    # The signed host is that of a browser's Host header: lower case, and without https' own port.
+    signed_host = host.lower() if port == 443 else f"{host.lower()}:{port}"
+    request = "\n".join(("GET", "/", "&".join(sorted(query)), f"host:{signed_host}", "", "host", _hash("")))
+    signature = _sign(request, timestamp, scope, credentials.secret_access_key)
+    return f"{host}:{port}/?{'&'.join(query)}&X-Amz-Signature={signature}"
+
+
+def authorization(
+    headers: Mapping[str, str], body: str, *, service: str, region: str, credentials: Credentials, now: float
+) -> dict[str, str]:
+    """Return the headers that sign a POST to `/` with these (lower-case) headers and this body."""
+    timestamp, scope = _scope(now, region, service)
+    added = {"x-amz-date": timestamp}
+    if credentials.session_token:
+        added["x-amz-security-token"] = credentials.session_token
+    signed = sorted({**headers, **added}.items())
+    names = ";".join(name for name, _ in signed)
+    request = "\n".join(("POST", "/", "", *(f"{name}:{value}" for name, value in signed), "", names, _hash(body)))
+    signature = _sign(request, timestamp, scope, credentials.secret_access_key)
+    credential = f"Credential={credentials.access_key_id}/{scope}"
+    return {**added, "authorization": f"{_ALGORITHM} {credential}, SignedHeaders={names}, Signature={signature}"}
+
+
+def _scope(now: float, region: str, service: str) -> tuple[str, str]:
+    timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    return timestamp, f"{timestamp[:8]}/{region}/{service}/aws4_request"
+
+
+def _sign(request: str, timestamp: str, scope: str, secret_access_key: str) -> str:
+    key = f"AWS4{secret_access_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    text = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{_hash(request)}"
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _quote(text: str) -> str:
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
