@@ -11,10 +11,9 @@ resource "aws_iam_role" "main" {
   })
 }
 
-resource "aws_iam_role_policy" "main" {
-  # checkov:skip=CKV_AWS_355:The calls that manage network interfaces and GetRandomPassword know no resource to name.
-  # checkov:skip=CKV_AWS_290:The calls that manage network interfaces know no resource, and are denied to the function's own code.
-  name = local.name
+resource "aws_iam_role_policy" "secrets" {
+  # checkov:skip=CKV_AWS_355:GetRandomPassword knows no resource to name.
+  name = "secrets"
   role = aws_iam_role.main.id
 
   policy = jsonencode({
@@ -50,6 +49,19 @@ resource "aws_iam_role_policy" "main" {
         Resource  = var.database.key_arn
         Condition = { StringEquals = { "kms:ViaService" = "secretsmanager.${local.region}.amazonaws.com" } }
       },
+    ]
+  })
+}
+
+resource "aws_iam_role_policy" "runtime" {
+  # checkov:skip=CKV_AWS_355:The calls that manage network interfaces know no resource to name.
+  # checkov:skip=CKV_AWS_290:The calls that manage network interfaces know no resource, and are denied to the function's own code.
+  name = "runtime"
+  role = aws_iam_role.main.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
       {
         Sid      = "WriteLog"
         Effect   = "Allow"

@@ -65,7 +65,7 @@ resource "aws_lambda_function" "main" {
     mode = "PassThrough"
   }
 
-  depends_on = [aws_iam_role_policy.main]
+  depends_on = [aws_iam_role_policy.secrets, aws_iam_role_policy.runtime]
 }
 
 resource "aws_lambda_layer_version" "main" {

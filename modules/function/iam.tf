@@ -11,15 +11,22 @@ resource "aws_iam_role" "main" {
   })
 }
 
-resource "aws_iam_role_policy" "main" {
+resource "aws_iam_role_policy" "log_in" {
+  name = "log-in"
+  role = aws_iam_role.main.id
+
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.log_in_statements[var.auth] })
+}
+
+resource "aws_iam_role_policy" "runtime" {
   # checkov:skip=CKV_AWS_355:The calls that manage network interfaces know no resource to name.
   # checkov:skip=CKV_AWS_290:The calls that manage network interfaces know no resource, and are denied to the function's own code.
-  name = var.name
+  name = "runtime"
   role = aws_iam_role.main.id
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = concat(local.log_in_statements[var.auth], [
+    Statement = [
       {
         Sid      = "KeepDeadLetters"
         Effect   = "Allow"
@@ -46,7 +53,7 @@ resource "aws_iam_role_policy" "main" {
         Resource  = "*"
         Condition = { ArnEquals = { "lambda:SourceFunctionArn" = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}" } }
       },
-    ])
+    ]
   })
 }
 

@@ -61,7 +61,7 @@ resource "aws_lambda_function" "main" {
     mode = "PassThrough"
   }
 
-  depends_on = [aws_iam_role_policy.main]
+  depends_on = [aws_iam_role_policy.log_in, aws_iam_role_policy.runtime]
 }
 
 resource "aws_lambda_alias" "live" {
