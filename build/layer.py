@@ -51,6 +51,7 @@ def docker_command(tree: Path, arch: str) -> list[str]:
     options = {
         "--platform": DOCKER_PLATFORMS[arch],
         "--file": str(ROOT / "build" / "Dockerfile"),
+        "--provenance": "false",  # else BuildKit writes its own file beside the layer's
         "--output": f"type=local,dest={tree}",
     }
     return ["docker", "buildx", "build", *(word for option in options.items() for word in option), str(ROOT)]

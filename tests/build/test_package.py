@@ -1,0 +1,81 @@
+"""The zips: what is in them, and that the same sources always give the same bytes."""
+
+import marshal
+import os
+import re
+import stat
+import sys
+import zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from tests.build.project import ROOT, Project
+
+needs_python_313 = pytest.mark.skipif(
+    sys.implementation.cache_tag != "cpython-313", reason="only Lambda's Python compiles the layer's modules"
+)
+
+
+def test_handlers_and_migrations_are_where_lambda_looks(packages: Project) -> None:
+    assert "handler.py" in zipfile.ZipFile(packages.zip("function")).namelist()
+    bootstrap = zipfile.ZipFile(packages.zip("bootstrap")).namelist()
+    assert {"handler.py", "migrations/0001_users.sql"} <= set(bootstrap)
+
+
+def test_same_bytes_in_another_folder_umask_time_zone_and_locale(packages: Project, tmp_path: Path) -> None:
+    other = Project.copy(tmp_path / "another folder", packages.root)
+    for path in (other.root / "lambda").rglob("*"):
+        os.utime(path, (2_000_000_000, 2_000_000_000))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    environment = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"}
+    other.make_all(environment=environment, umask=0o077)
+    assert other.zips() == packages.zips()
+
+
+@pytest.mark.parametrize("name", ["layer-x86_64", "layer-arm64", "function", "bootstrap"])
+def test_entries_tell_nothing_of_the_machine(packages: Project, name: str) -> None:
+    entries = zipfile.ZipFile(packages.zip(name)).infolist()
+    assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
+    for entry in entries:
+        assert (entry.date_time, entry.extra, entry.comment) == ((1980, 1, 1, 0, 0, 0), b"", b"")
+        assert stat.filemode(entry.external_attr >> 16) == "-rw-r--r--"
+
+
+def test_the_layer_holds_the_library_psycopg2_and_its_licence(layer: Path) -> None:
+    [psycopg2] = distributions(path=[str(layer / "python")])
+    pins = (ROOT / "build" / "requirements" / "layer.in").read_text()
+    assert f"{psycopg2.name}=={psycopg2.version}" in pins.split()
+    assert psycopg2.read_text("licenses/LICENSE")
+    assert (layer / "python" / "lambda_postgres" / "__init__.py").exists()
+
+
+def test_installers_leave_nothing(layer: Path) -> None:
+    assert {path.name for path in layer.iterdir()} == {"certificates", "python", "sbom.cdx.json"}
+    packages = {path.name for path in (layer / "python").iterdir()}
+    assert packages - {"lambda_postgres", "psycopg2", "psycopg2_binary.libs"} == {"psycopg2_binary-2.9.13.dist-info"}
+    assert not {"INSTALLER", "RECORD", "REQUESTED", ".lock"} & {path.name for path in layer.rglob("*")}
+
+
+@needs_python_313
+def test_every_module_is_compiled_for_opt_and_never_checked_again(layer: Path) -> None:
+    modules = {path.relative_to(layer / "python") for path in layer.rglob("*.py")}
+    assert modules
+    for module in modules:
+        compiled = (layer / "python" / module.parent / "__pycache__" / f"{module.stem}.cpython-313.pyc").read_bytes()
+        assert int.from_bytes(compiled[4:8], "little") == 0b01  # PEP 552: by hash, unchecked
+        code = marshal.loads(compiled[16:])  # noqa: S302
+        assert isinstance(code, CodeType)
+        assert code.co_filename == f"/opt/python/{module}"
+    assert len(modules) == len([*layer.rglob("*.pyc")])
+
+
+def test_a_wheel_with_another_hash_is_refused(scratch: Project) -> None:
+    requirements = scratch.root / "build" / "requirements" / "layer.txt"
+    requirements.write_text(re.sub(r"sha256:\w+", f"sha256:{'0' * 64}", requirements.read_text()))
+    made = scratch.package("layer", "--arch", "x86_64", "--with", "wheels")
+    assert made.returncode == 1
+    assert "layer-x86_64.zip was not made: uv failed." in made.stderr
+    assert not scratch.zip("layer-x86_64").exists()
