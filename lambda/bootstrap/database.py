@@ -1,0 +1,47 @@
+"""Connections to the instance itself: never through the proxy, always with its certificate and name verified."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import extensions
+from secret_store import Credential
+from settings import Settings
+
+
+def connect(settings: Settings, credential: Credential) -> extensions.connection:
+    """Open a connection; PGHOSTADDR, where set, is libpq's to read."""
+    return psycopg2.connect(
+        host=settings.host,
+        port=settings.port,
+        dbname=settings.database,
+        user=credential.username,
+        password=credential.password,
+        sslmode="verify-full",
+        sslrootcert=settings.root_certificate,
+        connect_timeout=10,
+        application_name="bootstrap",
+        keepalives_idle=60,
+    )
+
+
+def accepts(settings: Settings, credential: Credential) -> bool:
+    """Tell whether the server lets this credential in."""
+    try:
+        connect(settings, credential).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def exclusive(connection: extensions.connection) -> Iterator[extensions.cursor]:
+    """Open a transaction that no other invocation's can overlap; commit it, or roll it back on an error.
+
+    The lock is the transaction's, so it cannot outlive a function that dies.
+    """
+    with connection, connection.cursor() as cursor:
+        # The instance may end idle transactions, and this one idles while another connection works for it.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
+        yield cursor

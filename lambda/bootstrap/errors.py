@@ -1,0 +1,38 @@
+"""What can go wrong, as `terraform apply` will print it.
+
+BootstrapError
+├── EventError      the event is neither an action nor a rotation step
+├── SettingsError   an environment variable is missing or malformed; it is named
+├── HistoryError    the files do not continue the recorded history; nothing was run
+├── MigrationError  a statement failed; names file and line; its file was rolled back
+├── LoginError      a user cannot log in with the password of its secret
+└── RotationError   the rotation step does not fit the secret's state
+"""
+
+
+class BootstrapError(Exception):
+    """The base of every error that this function raises itself."""
+
+
+class EventError(BootstrapError):
+    """The event is neither an action nor a rotation step."""
+
+
+class SettingsError(BootstrapError):
+    """An environment variable is missing or malformed."""
+
+
+class HistoryError(BootstrapError):
+    """The migration files do not continue what the database has recorded."""
+
+
+class MigrationError(BootstrapError):
+    """A statement of a migration failed."""
+
+
+class LoginError(BootstrapError):
+    """A user cannot log in with the password of its secret."""
+
+
+class RotationError(BootstrapError):
+    """The rotation step does not fit the secret's state."""

@@ -1,0 +1,115 @@
+"""Make the database usable: migrate its schema, make its users, turn their passwords over.
+
+{"action": "apply"}    what Terraform invokes; does nothing the second time
+{"action": "plan"}     list what apply would do
+{"SecretId": …, "ClientRequestToken": …, "Step": …}    Secrets Manager's rotation
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from database import connect, exclusive
+from errors import BootstrapError, EventError, SettingsError
+from log import log
+from migration_files import Migration, pending, read_migrations
+from migrator import applied_migrations, create_ledger, migrate
+from passwords import ensure_login, login_works
+from psycopg2 import extensions
+from roles import changes
+from rotation import Rotation
+from secret_store import Credential, SecretStore
+from settings import Settings, User, read_settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 (Lambda's signature)
+    """Do what the event asks for; the answer holds no secret, since it lands in Terraform's state."""
+    action = event.get("Step") or event.get("action")
+    try:
+        answer = _act(event)
+    except Exception as error:
+        log("failed", action=action, error=type(error).__name__, message=str(error))
+        raise
+    log("done", action=action, **answer)
+    return answer
+
+
+def _act(event: Mapping[str, Any]) -> dict[str, Any]:
+    settings = read_settings(os.environ)
+    store = SecretStore()
+    match event:
+        case {"Step": step, "SecretId": secret, "ClientRequestToken": version}:
+            Rotation(settings, store, _master(settings, store), secret=secret, version=version).run(step)
+            return {"step": step}
+        case {"action": "apply"}:
+            return apply(settings, store)
+        case {"action": "plan"}:
+            return plan(settings, store)
+    raise EventError('The event must be {"action": "apply"}, {"action": "plan"} or a rotation step.')
+
+
+def apply(settings: Settings, store: SecretStore) -> dict[str, Any]:
+    """Bring the roles, the passwords and the schema to what the settings and the migration files say."""
+    files = read_migrations(MIGRATIONS)
+    master = _master(settings, store)
+    with closing(connect(settings, master)) as connection:
+        changed = _prepare(connection, settings, files)
+        passwords = [user.name for user in _password_users(settings) if ensure_login(connection, store, settings, user)]
+        migrations = migrate(connection, master, settings, files)
+    return {
+        "application_user": settings.application.name,
+        "migrations": migrations,
+        "changes": changed,
+        "passwords": passwords,
+    }
+
+
+def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
+    """Tell what apply would do, in a transaction that cannot write."""
+    files = read_migrations(MIGRATIONS)
+    with closing(connect(settings, _master(settings, store))) as connection:
+        connection.set_session(readonly=True)
+        with connection, connection.cursor() as cursor:
+            migrations = [file.name for file in pending(files, applied_migrations(cursor))]
+            changed = [change.what for change in changes(cursor, settings)]
+    return {
+        "application_user": settings.application.name,
+        "migrations": migrations,
+        "changes": changed,
+        "passwords": [user.name for user in _password_users(settings) if not login_works(store, settings, user)],
+    }
+
+
+def _prepare(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:
+    """Check the history before anything runs, then make the roles and the schema in one transaction."""
+    done = []
+    with exclusive(connection) as cursor:
+        pending(files, applied_migrations(cursor))
+        create_ledger(cursor)
+        for change in changes(cursor, settings):
+            for statement in change.statements:
+                cursor.execute(statement)
+            log("changed", what=change.what)
+            done.append(change.what)
+        # PostgreSQL only warns of a REVOKE that it did not do.
+        left = [change.what for change in changes(cursor, settings)]
+        if left:
+            raise BootstrapError(f"The master user may not {'; '.join(left)}.")
+    return done
+
+
+def _master(settings: Settings, store: SecretStore) -> Credential:
+    master = store.current(settings.master_secret_arn)
+    if master is None:
+        raise SettingsError("MASTER_SECRET_ARN names a secret that has no value.")
+    if master.username in [user.name for user in settings.users]:
+        raise SettingsError(f"The master user {master.username!r} cannot be an application user.")
+    return master
+
+
+def _password_users(settings: Settings) -> list[User]:
+    return [user for user in settings.users if user.auth == "password"]

@@ -1,0 +1,244 @@
+"""What the roles and the schema must look like, and the changes that lead there from what they are.
+
+The schema and all in it belong to a role that nobody logs in as. Login roles get privileges on it by default
+privileges, so that a new table is reachable at once; a table on which a migration revoked something stays so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import extensions, sql
+from settings import Settings, User
+
+# What a user may do with the tables and the sequences of the schema.
+_PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {
+    "write": ({"SELECT", "INSERT", "UPDATE", "DELETE"}, {"SELECT", "USAGE"}),
+    "read": ({"SELECT"}, {"SELECT"}),
+    "migrate": (set(), set()),  # acts as the owner
+}
+_ATTRIBUTES = "rolcanlogin, rolinherit, rolcreatedb, rolcreaterole, rolsuper"
+_LOGIN_ONLY = (True, False, False, False, False)
+
+
+@dataclass(frozen=True)
+class Change:
+    what: str
+    statements: tuple[sql.Composable, ...]
+
+
+def changes(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    """Yield what differs from the settings. Each change is read off the catalog when its turn comes."""
+    yield from _owner(cursor, settings)
+    yield from _schema(cursor, settings)
+    for user in settings.users:
+        yield from _login(cursor, settings, user)
+        yield from _memberships(cursor, settings, user)
+        yield from _privileges(cursor, settings, user)
+        yield from _role_settings(cursor, settings, user)
+    yield from _removed(cursor, settings)
+
+
+def _owner(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    if not _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", settings.owner):
+        yield _change(f"make role {settings.owner}", "CREATE ROLE {} NOLOGIN", settings.owner)
+        membership = False
+    else:
+        membership = _value(cursor, "SELECT pg_has_role(current_user, %s, 'USAGE')", settings.owner)
+    if not membership:
+        # Since PostgreSQL 16 a role's maker may grant it, to itself too, but does not act for it.
+        yield _change(f"join {settings.owner}", "GRANT {} TO CURRENT_USER", settings.owner)
+
+
+def _schema(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    schema, owner = settings.schema, settings.owner
+    if not _value(cursor, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)", schema):
+        yield _change(f"make schema {schema}", "CREATE SCHEMA {} AUTHORIZATION {}", schema, owner)
+    creates = (
+        "SELECT EXISTS (SELECT FROM pg_database, aclexplode(datacl) JOIN pg_roles ON pg_roles.oid = grantee"
+        " WHERE datname = current_database() AND rolname = %s AND privilege_type = 'CREATE')"
+    )
+    if not _value(cursor, creates, owner):
+        # What CREATE EXTENSION asks for a trusted extension.
+        yield _change(
+            f"let {owner} create in database {settings.database}",
+            "GRANT CREATE ON DATABASE {} TO {}",
+            settings.database,
+            owner,
+        )
+    public = (
+        "SELECT EXISTS (SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))"
+        " WHERE nspname = 'public' AND grantee = 0)"
+    )
+    if _value(cursor, public):
+        yield _change("close schema public", "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+
+
+def _login(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
+    cursor.execute(
+        f"SELECT {_ATTRIBUTES}, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",  # noqa: S608
+        [user.name],
+    )
+    *attributes, comment = cursor.fetchone() or (None,)
+    if not attributes:
+        yield _change(f"make user {user.name}", "CREATE ROLE {} LOGIN NOINHERIT", user.name)
+    elif tuple(attributes) != _LOGIN_ONLY:
+        yield _change(f"limit user {user.name}", "ALTER ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE", user.name)
+    if comment != _mark(settings):
+        yield Change(
+            f"mark user {user.name}",
+            (sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(user.name), sql.Literal(_mark(settings))),),
+        )
+
+
+def _memberships(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
+    cursor.execute(
+        "SELECT held.rolname FROM pg_auth_members"
+        " JOIN pg_roles held ON held.oid = roleid JOIN pg_roles holder ON holder.oid = member"
+        " WHERE holder.rolname = %s",
+        [user.name],
+    )
+    held = {name for (name,) in cursor.fetchall()}
+    wanted = {name for name, wants in _wanted_memberships(settings, user) if wants}
+    if "rds_iam" in wanted - held:
+        # For a member of rds_iam the instance takes no password, so an old one is only something to lose.
+        name = sql.Identifier(user.name)
+        yield Change(
+            f"log {user.name} in by IAM",
+            (sql.SQL("GRANT rds_iam TO {}").format(name), sql.SQL("ALTER ROLE {} PASSWORD NULL").format(name)),
+        )
+    if "rds_iam" in held - wanted:
+        yield _change(f"log {user.name} in by password", "REVOKE rds_iam FROM {}", user.name)
+    if settings.owner in wanted - held:
+        yield _change(f"let {user.name} act as {settings.owner}", "GRANT {} TO {}", settings.owner, user.name)
+    if settings.owner in held - wanted:
+        yield _change(f"stop {user.name} acting as {settings.owner}", "REVOKE {} FROM {}", settings.owner, user.name)
+
+
+def _wanted_memberships(settings: Settings, user: User) -> Iterator[tuple[str, bool]]:
+    yield "rds_iam", user.auth == "iam"
+    yield settings.owner, user.access == "migrate"
+
+
+def _privileges(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
+    tables, sequences = _PRIVILEGES[user.access]
+    usage = {"USAGE"} if tables else set()
+    if _granted(cursor, settings, user) == {"schema": usage, "tables": tables, "sequences": sequences}:
+        return
+    wanted = (("SCHEMA", usage), ("TABLES", tables), ("SEQUENCES", sequences))
+    names = {
+        "schema": sql.Identifier(settings.schema),
+        "owner": sql.Identifier(settings.owner),
+        "user": sql.Identifier(user.name),
+    }
+    statements = []
+    for kind, privileges in wanted:
+        objects = "SCHEMA {schema}" if kind == "SCHEMA" else f"ALL {kind} IN SCHEMA {{schema}}"
+        default = "" if kind == "SCHEMA" else "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} "
+        listed = ", ".join(sorted(privileges))
+        statements.append(f"REVOKE ALL ON {objects} FROM {{user}}")
+        if listed:
+            statements.append(f"GRANT {listed} ON {objects} TO {{user}}")
+        if default:
+            statements.append(f"{default}REVOKE ALL ON {kind} FROM {{user}}")
+        if default and listed:
+            statements.append(f"{default}GRANT {listed} ON {kind} TO {{user}}")
+    yield Change(
+        f"let {user.name} {user.access} in schema {settings.schema}",
+        tuple(sql.SQL(statement).format(**names) for statement in statements),
+    )
+
+
+def _granted(cursor: extensions.cursor, settings: Settings, user: User) -> dict[str, set[str]]:
+    """Read a user's privileges on the schema, and those it gets on what is made there."""
+    cursor.execute(
+        "SELECT 'schema', acl.privilege_type FROM pg_namespace, aclexplode(nspacl) acl"
+        " JOIN pg_roles ON pg_roles.oid = acl.grantee WHERE nspname = %(schema)s AND rolname = %(user)s"
+        " UNION ALL "
+        "SELECT CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' END, acl.privilege_type"
+        " FROM pg_default_acl JOIN pg_namespace ON pg_namespace.oid = defaclnamespace"
+        " JOIN pg_roles maker ON maker.oid = defaclrole, aclexplode(defaclacl) acl"
+        " JOIN pg_roles ON pg_roles.oid = acl.grantee"
+        " WHERE nspname = %(schema)s AND maker.rolname = %(owner)s AND pg_roles.rolname = %(user)s"
+        " AND defaclobjtype IN ('r', 'S')",
+        {"schema": settings.schema, "owner": settings.owner, "user": user.name},
+    )
+    granted: dict[str, set[str]] = {"schema": set(), "tables": set(), "sequences": set()}
+    for kind, privilege in cursor.fetchall():
+        granted[kind].add(privilege)
+    return granted
+
+
+def _role_settings(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
+    wanted = dict(user.settings)
+    if user.access == "migrate":
+        wanted["role"] = settings.owner  # what a person makes belongs to the owner too
+    cursor.execute(
+        "SELECT unnest(setconfig) FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole"
+        " WHERE rolname = %s AND setdatabase = 0",
+        [user.name],
+    )
+    actual = dict(text.split("=", 1) for (text,) in cursor.fetchall())
+    if actual == {name: _as_stored(cursor, name, value) for name, value in wanted.items()}:
+        return
+    role = sql.Identifier(user.name)
+    statements = [sql.SQL("ALTER ROLE {} RESET ALL").format(role)]
+    for name, value in wanted.items():
+        given = (
+            sql.SQL(", ").join(sql.Identifier(part) for part in _schemas(value))
+            if name == "search_path"
+            else (sql.Literal(value))
+        )
+        parameter = sql.SQL(".").join(sql.Identifier(part) for part in name.split("."))
+        statements.append(sql.SQL("ALTER ROLE {} SET {} = {}").format(role, parameter, given))
+    yield Change(f"set the settings of {user.name}: {', '.join(sorted(wanted))}", tuple(statements))
+
+
+def _as_stored(cursor: extensions.cursor, name: str, value: str) -> str:
+    if name != "search_path":
+        return value
+    cursor.execute("SELECT string_agg(quote_ident(name), ', ') FROM unnest(%s) name", [_schemas(value)])
+    return str(_first(cursor))
+
+
+def _schemas(search_path: str) -> list[str]:
+    return [name.strip().strip('"') for name in search_path.split(",")]
+
+
+def _removed(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    cursor.execute(
+        "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = %s AND rolname <> ALL (%s)"
+        " ORDER BY rolname",
+        [_mark(settings), [user.name for user in settings.users]],
+    )
+    for (name,) in cursor.fetchall():
+        user, owner = sql.Identifier(name), sql.Identifier(settings.owner)
+        yield Change(
+            f"drop user {name}",
+            (
+                sql.SQL("GRANT {} TO CURRENT_USER").format(user),  # or its privileges are not ours to revoke
+                sql.SQL("REASSIGN OWNED BY {} TO {}").format(user, owner),
+                sql.SQL("DROP OWNED BY {}").format(user),
+                sql.SQL("DROP ROLE {}").format(user),
+            ),
+        )
+
+
+def _mark(settings: Settings) -> str:
+    """Return the comment by which a later run knows the roles that it may drop."""
+    return f"made by the bootstrap function of database {settings.database}"
+
+
+def _change(what: str, statement: str, *names: str) -> Change:
+    return Change(what, (sql.SQL(statement).format(*map(sql.Identifier, names)),))
+
+
+def _value(cursor: extensions.cursor, query: str, *arguments: str) -> Any:
+    cursor.execute(query, arguments)
+    return _first(cursor)
+
+
+def _first(cursor: extensions.cursor) -> Any:
+    row = cursor.fetchone()
+    assert row is not None
+    return row[0]

@@ -1,0 +1,93 @@
+"""The four steps of Secrets Manager's rotation, for one user whose password changes in place.
+
+PostgreSQL keeps one password a role, so the old one ends the moment the new one is set. To keep that moment short and
+safe, the new password first goes to a stand-in role, is tested there, and reaches the user only in the last step,
+together with the label that makes it current. Every step can be run again.
+"""
+
+from contextlib import closing
+
+from database import accepts, connect, exclusive
+from errors import RotationError
+from passwords import require_login, set_password
+from psycopg2 import sql
+from secret_store import Credential, SecretStore, new_credential
+from settings import Settings, User
+
+
+class Rotation:
+    """One rotation of one user's secret, known by the version that is to become current."""
+
+    def __init__(self, settings: Settings, store: SecretStore, master: Credential, *, secret: str, version: str):
+        self._settings = settings
+        self._store = store
+        self._master = master
+        self._secret = secret
+        self._version = version
+        self._user = _user_of(settings, secret)
+
+    def run(self, step: str) -> None:
+        steps = {
+            "createSecret": self._create,
+            "setSecret": self._set,
+            "testSecret": self._test,
+            "finishSecret": self._finish,
+        }
+        if step not in steps:
+            raise RotationError(f"{step!r} is none of the steps {', '.join(steps)}.")
+        stages = self._store.stages(self._secret).get(self._version)
+        if stages is None:
+            raise RotationError(f"Version {self._version} of the secret of {self._user.name} is not being rotated.")
+        if "AWSCURRENT" in stages and step != "finishSecret":
+            return  # a repeated rotation; finishing looks after what may be left
+        steps[step]()
+
+    def _create(self) -> None:
+        if self._store.pending(self._secret, self._version) is None:
+            self._store.put_pending(self._secret, self._version, new_credential(self._user.name))
+
+    def _set(self) -> None:
+        stand_in = self._stand_in(self._pending())
+        role = sql.Identifier(stand_in.username)
+        with closing(connect(self._settings, self._master)) as connection, exclusive(connection) as cursor:
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [stand_in.username])
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT").format(role))
+            set_password(cursor, stand_in)
+            # Should the rotation be given up here, the role is of no use to anybody later.
+            cursor.execute("SELECT (now() + interval '1 hour')::text")
+            cursor.execute(sql.SQL("ALTER ROLE {} VALID UNTIL {}").format(role, sql.Literal(*cursor.fetchone() or ())))
+
+    def _test(self) -> None:
+        require_login(self._settings, self._stand_in(self._pending()))
+
+    def _finish(self) -> None:
+        credential = self._store.version(self._secret, self._version)
+        if credential is None or credential.username != self._user.name:
+            raise RotationError(f"Version {self._version} of the secret holds no password of {self._user.name}.")
+        stand_in = self._stand_in(credential)
+        with closing(connect(self._settings, self._master)) as connection, exclusive(connection) as cursor:
+            if not accepts(self._settings, credential):
+                set_password(cursor, credential)
+            cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(stand_in.username)))
+            # Before the commit: when this call fails, the old password stays both set and current.
+            self._store.make_current(self._secret, self._version)
+        require_login(self._settings, credential)
+
+    def _pending(self) -> Credential:
+        credential = self._store.pending(self._secret, self._version)
+        if credential is None or credential.username != self._user.name:
+            raise RotationError(f"Version {self._version} of the secret holds no password of {self._user.name}.")
+        return credential
+
+    def _stand_in(self, credential: Credential) -> Credential:
+        return Credential(f"{credential.username}_next", credential.password)
+
+
+def _user_of(settings: Settings, secret: str) -> User:
+    for user in settings.users:
+        if user.secret_arn == secret:
+            if user.auth != "password":
+                raise RotationError(f"{user.name} logs in by IAM: it has no password to rotate.")
+            return user
+    raise RotationError(f"{secret} is the secret of none of the users.")

@@ -1,0 +1,79 @@
+"""Credentials in Secrets Manager: {"username": …, "password": …}, as RDS Proxy reads them."""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+
+@dataclass(frozen=True)
+class Credential:
+    username: str
+    password: str = field(repr=False)
+
+
+def new_credential(username: str) -> Credential:
+    """Make a password of 256 random bits, in letters that no quoting and no SASLprep changes."""
+    return Credential(username, secrets.token_urlsafe(32))
+
+
+class SecretStore:
+    """Read, write and restage secret values."""
+
+    def __init__(self, client: Any = None) -> None:
+        self._client = client or boto3.client(
+            "secretsmanager", config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"})
+        )
+
+    def current(self, arn: str) -> Credential | None:
+        """Return the credential in use, or None while the secret has no value."""
+        return self._get(arn, VersionStage="AWSCURRENT")
+
+    def pending(self, arn: str, version: str) -> Credential | None:
+        """Return the credential of a rotation under way, or None while it has no value."""
+        return self._get(arn, VersionId=version, VersionStage="AWSPENDING")
+
+    def version(self, arn: str, version: str) -> Credential | None:
+        """Return the credential of a version, whatever its labels."""
+        return self._get(arn, VersionId=version)
+
+    def put_current(self, arn: str, credential: Credential) -> None:
+        self._client.put_secret_value(SecretId=arn, SecretString=_encode(credential))
+
+    def put_pending(self, arn: str, version: str, credential: Credential) -> None:
+        self._client.put_secret_value(
+            SecretId=arn,
+            ClientRequestToken=version,
+            SecretString=_encode(credential),
+            VersionStages=["AWSPENDING"],
+        )
+
+    def stages(self, arn: str) -> dict[str, list[str]]:
+        """Return each version's staging labels."""
+        versions: dict[str, list[str]] = self._client.describe_secret(SecretId=arn).get("VersionIdsToStages", {})
+        return versions
+
+    def make_current(self, arn: str, version: str) -> None:
+        """Move AWSCURRENT to a version; AWSPENDING is left to Secrets Manager."""
+        holder = next((name for name, stages in self.stages(arn).items() if "AWSCURRENT" in stages), None)
+        if holder == version:
+            return
+        move = {"RemoveFromVersionId": holder} if holder else {}
+        self._client.update_secret_version_stage(
+            SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=version, **move
+        )
+
+    def _get(self, arn: str, **version: str) -> Credential | None:
+        try:
+            text = self._client.get_secret_value(SecretId=arn, **version)["SecretString"]
+        except self._client.exceptions.ResourceNotFoundException:
+            return None
+        value = json.loads(text)
+        return Credential(value["username"], value["password"])
+
+
+def _encode(credential: Credential) -> str:
+    return json.dumps({"username": credential.username, "password": credential.password})

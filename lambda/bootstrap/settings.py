@@ -1,0 +1,143 @@
+"""The function's settings, read once from its environment and checked by name."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, cast, get_args
+
+from errors import SettingsError
+
+Access = Literal["write", "read", "migrate"]
+Auth = Literal["iam", "password"]
+
+# Bound on the role, because the proxy refuses `options=` and pins a session on SET.
+APPLICATION_SETTINGS = {
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+    "lock_timeout": "10s",
+}
+
+T = TypeVar("T")
+
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # "_owner" must fit into PostgreSQL's 63 bytes
+_USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,55}")  # "_next" likewise
+_PARAMETER_NAME = re.compile(r"[a-z_]+(\.[a-z_]+)?")
+
+
+@dataclass(frozen=True)
+class User:
+    """A login role: what it may do in the schema, how it proves itself, and its role settings."""
+
+    name: str
+    access: Access
+    auth: Auth
+    secret_arn: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    host: str
+    port: int
+    database: str
+    root_certificate: str
+    master_secret_arn: str
+    schema: str
+    users: tuple[User, ...]  # the application user comes first
+    migration_lock_timeout: str
+
+    @property
+    def owner(self) -> str:
+        """Return the role that owns the schema and all in it; nobody logs in as it."""
+        return f"{self.schema}_owner"
+
+    @property
+    def application(self) -> User:
+        return self.users[0]
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read and check the environment; the first wrong variable is named in the error."""
+    schema = _read(environment, "APPLICATION_SCHEMA", _matching(_SCHEMA_NAME), default="app")
+    application = User(
+        name=_read(environment, "APPLICATION_USER", _matching(_USER_NAME)),
+        access="write",
+        auth=_read(environment, "APPLICATION_AUTH", _auth),
+        secret_arn=_read(environment, "APPLICATION_SECRET_ARN", str),
+        settings={
+            **APPLICATION_SETTINGS,
+            "search_path": schema,
+            **_read(environment, "APPLICATION_SETTINGS", _role_settings, default="{}"),
+        },
+    )
+    further = _read(environment, "FURTHER_USERS", lambda text: _further_users(text, schema), default="{}")
+    if application.name in [user.name for user in further]:
+        raise SettingsError(f"FURTHER_USERS must not name the application user {application.name!r}.")
+    return Settings(
+        host=_read(environment, "PGHOST", str),
+        port=_read(environment, "PGPORT", int),
+        database=_read(environment, "PGDATABASE", str),
+        root_certificate=_read(environment, "PGSSLROOTCERT", str),
+        master_secret_arn=_read(environment, "MASTER_SECRET_ARN", str),
+        schema=schema,
+        users=(application, *further),
+        migration_lock_timeout=_read(environment, "MIGRATION_LOCK_TIMEOUT", str, default="10s"),
+    )
+
+
+def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], T], default: str | None = None) -> T:
+    text = environment.get(name) or default
+    if text is None:
+        raise SettingsError(f"{name} is not set.")
+    try:
+        return parse(text)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingsError(f"{name} is malformed: {error}") from error
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{text!r} must match {pattern.pattern}")
+        return text
+
+    return parse
+
+
+def _auth(text: str) -> Auth:
+    if text not in get_args(Auth):
+        raise ValueError(f"{text!r} must be one of {', '.join(get_args(Auth))}")
+    return cast(Auth, text)
+
+
+def _access(text: str) -> Access:
+    if text not in ("read", "migrate"):
+        raise ValueError(f"access {text!r} must be read or migrate")
+    return cast(Access, text)
+
+
+def _role_settings(text: str) -> dict[str, str]:
+    settings: dict[str, str] = {name: str(value) for name, value in json.loads(text).items()}
+    for name in settings:
+        _matching(_PARAMETER_NAME)(name)
+    return settings
+
+
+def _further_users(text: str, schema: str) -> list[User]:
+    users = []
+    for name, given in json.loads(text).items():
+        auth = _auth(given["auth"])
+        secret_arn = given.get("secret_arn")
+        if auth == "password" and not secret_arn:
+            raise ValueError(f"user {name!r} logs in by password and needs a secret_arn")
+        users.append(
+            User(
+                name=_matching(_USER_NAME)(name),
+                access=_access(given["access"]),
+                auth=auth,
+                secret_arn=secret_arn,
+                settings={"search_path": schema, **_role_settings(json.dumps(given.get("settings") or {}))},
+            )
+        )
+    return users

@@ -1,0 +1,104 @@
+"""Split an SQL file into its statements, so that an error can name the line and each can be sent alone."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>      \s+ | --[^\n]* )
+    | (?P<comment>    /\* )
+    | (?P<dollar>     \$(?:[^\W\d]\w*)?\$ )
+    | (?P<escaped>    \b[eE]'(?:[^'\\]|\\.|'')*' )
+    | (?P<quoted>     '(?:[^']|'')*' | "(?:[^"]|"")*" )
+    | (?P<unclosed>   ['"] )
+    | (?P<word>       [^\W\d][\w$]* )
+    | (?P<number>     \d[\w.]* )
+    | (?P<other>      . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_ROUTINE = re.compile(r"CREATE (OR REPLACE )?(FUNCTION|PROCEDURE) ")
+
+
+@dataclass(frozen=True)
+class Statement:
+    text: str
+    line: int
+    keywords: str  # its first words, in upper case
+
+
+class UnfinishedError(ValueError):
+    """A quotation or comment does not end."""
+
+    def __init__(self, what: str, line: int) -> None:
+        super().__init__(f"{what} does not end")
+        self.line = line
+
+
+def split(text: str) -> Iterator[Statement]:
+    """Yield the statements of an SQL text, each with the line it begins on.
+
+    A semicolon ends a statement unless it is quoted, in parentheses (CREATE RULE) or in a BEGIN ATOMIC body.
+    """
+    start: int | None = None
+    end = depth = block = 0
+    words: list[str] = []
+    for kind, begin, finish in _tokens(text):
+        part = text[begin:finish]
+        if part == ";" and depth == 0 and block == 0:
+            if start is not None:
+                yield _statement(text, start, end, words)
+            start, words = None, []
+            continue
+        start, end = begin if start is None else start, finish
+        if part in "()":
+            depth += 1 if part == "(" else -1
+        if kind == "word":
+            words.append(part.upper())
+            block = _block_depth(block, words)
+    if start is not None:
+        yield _statement(text, start, end, words)
+
+
+def _statement(text: str, start: int, end: int, words: list[str]) -> Statement:
+    return Statement(text[start:end], _line(text, start), " ".join(words[:3]))
+
+
+def _block_depth(depth: int, words: list[str]) -> int:
+    """Follow BEGIN ATOMIC … END, in which CASE … END may nest."""
+    if depth == 0:
+        return int(words[-2:] == ["BEGIN", "ATOMIC"] and _ROUTINE.match(" ".join(words)) is not None)
+    return depth + {"CASE": 1, "END": -1}.get(words[-1], 0)
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield what counts: no white space, no comments, quotations whole."""
+    position = 0
+    while match := _TOKEN.match(text, position):
+        begin, finish, kind = match.start(), match.end(), match.lastgroup or ""
+        if kind == "comment":
+            finish = _comment_end(text, begin)
+        elif kind == "dollar":
+            finish = text.find(match[0], finish) + len(match[0])
+            if finish < match.end():
+                raise UnfinishedError(f"The quotation {match[0]}", _line(text, begin))
+        elif kind == "unclosed":
+            raise UnfinishedError(f"The quotation {match[0]}", _line(text, begin))
+        if kind not in ("space", "comment"):
+            yield kind, begin, finish
+        position = finish
+
+
+def _comment_end(text: str, begin: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, begin):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    raise UnfinishedError("The comment /*", _line(text, begin))
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1

@@ -1,0 +1,182 @@
+"""A database of its own for every test, on one real server, with Secrets Manager played by moto's server.
+
+moto stands for what Secrets Manager documents: a new secret has no value, a version is known by its request token,
+AWSCURRENT moves with put_secret_value and update_secret_version_stage, AWSPENDING marks a rotation under way.
+"""
+
+import importlib.util
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import psycopg2
+import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+from local.certificates import Certificates
+from local.postgres import PostgresServer
+
+FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
+HOST = "app-dev.abcdefghijkl.us-east-1.rds.amazonaws.com"
+MASTER = {"username": "app_master", "password": 'a master\'s "password"'}
+
+sys.path.insert(0, str(FOLDER))  # as the zip's root is in Lambda
+
+
+def load_handler() -> ModuleType:
+    """Load handler.py by its path: the other function's module has the same name."""
+    spec = importlib.util.spec_from_file_location("bootstrap_handler", FOLDER / "handler.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Target:
+    """One database with its secrets, and the bootstrap function in front of it."""
+
+    def __init__(
+        self, number: int, server: PostgresServer, root_certificate: Path, secrets_manager: Any, migrations: Path
+    ) -> None:
+        self.server = server
+        self.secrets_manager = secrets_manager
+        self.migrations = migrations
+        self.database = f"app{number}"
+        self.user = f"app{number}"
+        self.schema = f"schema{number}"
+        with server.administrator() as cursor:
+            cursor.execute(f"CREATE DATABASE {self.database} OWNER {server.master_user}")
+        self.master_secret = self.make_secret(json.dumps(MASTER))
+        self.secret = self.make_secret()
+        self.environment = {
+            "PGHOST": HOST,
+            "PGHOSTADDR": "127.0.0.1",
+            "PGPORT": str(server.port),
+            "PGDATABASE": self.database,
+            "PGSSLROOTCERT": str(root_certificate),
+            "MASTER_SECRET_ARN": self.master_secret,
+            "APPLICATION_SECRET_ARN": self.secret,
+            "APPLICATION_USER": self.user,
+            "APPLICATION_AUTH": "password",
+            "APPLICATION_SCHEMA": self.schema,
+        }
+
+    def make_secret(self, value: str | None = None) -> str:
+        given = {"SecretString": value} if value else {}
+        made = self.secrets_manager.create_secret(Name=f"secret-{next(_numbers)}", **given)
+        return str(made["ARN"])
+
+    def invoke(self, event: Mapping[str, Any] | None = None, **environment: str) -> dict[str, Any]:
+        """Invoke the handler in this process; `environment` changes the function's for good."""
+        self.environment |= environment
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            module = load_handler()
+            patch.setattr(module, "MIGRATIONS", self.migrations)
+            answer = module.handler(event or {"action": "apply"}, None)
+        assert isinstance(answer, dict)
+        return answer
+
+    def password(self, secret: str | None = None) -> str:
+        value = self.secrets_manager.get_secret_value(SecretId=secret or self.secret)["SecretString"]
+        return str(json.loads(value)["password"])
+
+    def connect(self, user: str | None = None, password: str | None = None) -> Any:
+        """Log in as the application does: over TLS, by password."""
+        connection = psycopg2.connect(
+            host=HOST,
+            hostaddr="127.0.0.1",
+            port=self.server.port,
+            dbname=self.database,
+            user=user or self.user,
+            password=password or self.password(),
+            sslmode="verify-full",
+            sslrootcert=self.environment["PGSSLROOTCERT"],
+        )
+        connection.autocommit = True
+        return connection
+
+    def query(self, statement: str, *arguments: object, user: str | None = None, password: str | None = None) -> Any:
+        connection = self.connect(user, password)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, arguments)
+                return cursor.fetchall() if cursor.description else None
+        finally:
+            connection.close()
+
+    def inspect(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Query as the superuser."""
+        with self.server.administrator(self.database) as cursor:
+            cursor.execute(statement, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    def write(self, name: str, text: str) -> None:
+        (self.migrations / name).write_text(text)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def certificate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="session")
+def server(certificate_folder: Path) -> Iterator[PostgresServer]:
+    certificates = Certificates(certificate_folder)
+    server = PostgresServer.start(
+        name="bootstrap",
+        host_name=HOST,
+        certificates=certificates,
+        max_connections=40,
+        master_user=MASTER["username"],
+        master_password=MASTER["password"],
+        database="app",
+    )
+    # What RDS logs at its most talkative: no password may be in it.
+    with server.administrator() as cursor:
+        cursor.execute("ALTER SYSTEM SET log_statement = 'all'")
+        cursor.execute("SELECT pg_reload_conf()")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def secrets_manager() -> Iterator[Any]:
+    moto = ThreadedMotoServer(port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield boto3.client("secretsmanager")
+    moto.stop()
+
+
+@pytest.fixture
+def make_target(
+    server: PostgresServer, certificate_folder: Path, secrets_manager: Any, tmp_path: Path
+) -> Callable[[], Target]:
+    """Make targets that share the test's own folder of migrations: the shipped ones, to be added to."""
+    migrations = tmp_path / "migrations"
+    migrations.mkdir()
+    for path in (FOLDER / "migrations").iterdir():
+        (migrations / path.name).write_text(path.read_text())
+    return lambda: Target(next(_numbers), server, certificate_folder / "rds.pem", secrets_manager, migrations)
+
+
+@pytest.fixture
+def target(make_target: Callable[[], Target]) -> Target:
+    return make_target()
