@@ -14,8 +14,10 @@ ARCH         ?= x86_64
 PYTHON       ?= python3
 TERRAFORM    ?= terraform
 
-# While `make demo` is up, this file leads every target to the local stack instead of AWS, and says so.
+# While `make demo` is up, this file leads every target to the local stack instead of AWS.
+ifndef LOCAL_STACK
 -include .local/environment.mk
+endif
 LOCAL_STACK ?=
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
@@ -95,6 +97,22 @@ clean: ## Remove what make built, tools included
 ##@ Packages
 
 package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions
+
+PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
+sources   = $(shell find $(1) -type f -not -name '*.pyc')
+
+$(OUTPUT)/layer-%.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates) build/Dockerfile build/requirements/layer.txt
+	@$(TOOLS)/python -m build.package layer --arch $*
+
+# For the local stack where it cannot run the layer of Lambda: another Python, another system.
+$(OUTPUT)/layer-local.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates) build/requirements/layer.txt
+	@$(TOOLS)/python -m build.package layer-local
+
+$(OUTPUT)/function.zip: $(PACKAGER) $(call sources,lambda/function)
+	@$(TOOLS)/python -m build.package function
+
+$(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
+	@$(TOOLS)/python -m build.package bootstrap
 
 lock: $(UV) ## Write the pinned requirements again from the .in files
 	@cd build/requirements && for name in tools runtime checkov layer; do \
