@@ -16,9 +16,9 @@ from pathlib import Path
 from build import checks, layer
 from build.archive import write_zip
 from build.certificates import write_certificates
+from build.layer import ROOT
 from build.sbom import write_sbom
 
-ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build" / "output"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -115,3 +116,10 @@ def test_only_the_layers_files_leave_the_image() -> None:
     stages = (ROOT / "build" / "Dockerfile").read_text().split("\nFROM ")
     assert stages[-1].split("\n", 1)[0] == "scratch"
     assert stages[-1].split("\n", 1)[1].split() == ["COPY", "--from=layer", "/opt/python/", "/python/"]
+
+
+def test_the_image_is_sent_what_it_copies_and_no_more() -> None:
+    ignored = (ROOT / "build" / "Dockerfile.dockerignore").read_text().split()
+    copied = re.findall(r"(?:build|lambda)/[\w./]*\w(?=/? )", (ROOT / "build" / "Dockerfile").read_text())
+    assert ignored[0] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == {path for path in copied if "/build/" not in path}
