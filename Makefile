@@ -19,6 +19,12 @@ ifndef LOCAL_STACK
 -include .local/environment.mk
 endif
 LOCAL_STACK ?=
+ifneq ($(LOCAL_STACK),)
+export TF_DATA_DIR = $(LOCAL_STACK)/$(ENV)/.terraform
+BACKEND = -reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate
+else
+BACKEND =
+endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 UV           := .venv/uv/bin/uv
@@ -47,7 +53,7 @@ demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it start
 ##@ Environments
 
 plan: environment package terraform-version ## Show what ENV= would change, and save that plan
-	@$(TF) init -input=false -lockfile=readonly $(if $(LOCAL_STACK),-reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate) >/dev/null
+	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
 	@$(TF) plan -input=false -out=$(PLAN)
 
 deploy: plan ## Apply the plan of ENV= after asking, then invoke the function once
@@ -57,7 +63,7 @@ deploy: plan ## Apply the plan of ENV= after asking, then invoke the function on
 	@$(MAKE) invoke ENV=$(ENV)
 
 destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it
-	@$(TF) init -input=false -lockfile=readonly $(if $(LOCAL_STACK),-reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate) >/dev/null
+	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
 	@$(TF) plan -destroy -input=false -out=$(PLAN)
 	@$(call confirm,Destroy all of $(ENV)?)
 	@$(TF) apply -input=false $(PLAN)
@@ -86,6 +92,7 @@ lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, P
 	@$(TOOLS)/ruff format --check
 	@$(TOOLS)/mypy
 	@$(TOOLS)/shellcheck .ci/run
+	@$(TOOLS)/hadolint build/Dockerfile
 
 scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
@@ -101,7 +108,7 @@ package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')
 
-$(OUTPUT)/layer-%.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates) build/Dockerfile build/requirements/layer.txt
+$(OUTPUT)/layer-%.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates) build/Dockerfile build/Dockerfile.dockerignore build/requirements/layer.txt
 	@$(TOOLS)/python -m build.package layer --arch $*
 
 # For the local stack where it cannot run the layer of Lambda: another Python, another system.
