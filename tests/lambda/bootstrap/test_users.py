@@ -1,0 +1,238 @@
+"""Who may log in, how, and what they may do."""
+
+import json
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.errors import InsufficientPrivilege, QueryCanceled, UndefinedTable
+
+
+def members_of_rds_iam(target: Any) -> list[str]:
+    rows = target.inspect(
+        "SELECT holder.rolname FROM pg_auth_members JOIN pg_roles holder ON holder.oid = member"
+        " WHERE roleid = 'rds_iam'::regrole AND NOT rolcreaterole"
+    )
+    return [name for (name,) in rows]
+
+
+def further(**users: dict[str, Any]) -> dict[str, str]:
+    return {"FURTHER_USERS": json.dumps(users)}
+
+
+def test_application_user_has_no_power_of_its_own(target: Any) -> None:
+    target.invoke()
+
+    attributes = target.inspect(
+        "SELECT rolcanlogin, rolinherit, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+        " FROM pg_roles WHERE rolname = %s",
+        target.user,
+    )
+    assert attributes == [(True, False, False, False, False, False, False)]
+    owned = "SELECT count(*) FROM pg_shdepend WHERE refobjid = %s::regrole AND deptype = 'o'"
+    assert target.inspect(owned, target.user) == [(0,)]
+
+
+def test_application_user_reads_and_writes_but_makes_nothing(target: Any) -> None:
+    target.invoke()
+
+    target.query("INSERT INTO users (name) VALUES ('new'); UPDATE users SET name = 'other' WHERE name = 'new'")
+    target.query("DELETE FROM users WHERE name = 'other'")
+    for statement in (
+        "CREATE TABLE mine ()",
+        "CREATE TABLE public.mine ()",
+        "TRUNCATE users",
+        "DROP TABLE users",
+        "SELECT * FROM bootstrap.migrations",
+        f"SET ROLE {target.schema}_owner",
+    ):
+        with pytest.raises(InsufficientPrivilege):
+            target.query(statement)
+
+
+def test_public_is_closed(target: Any) -> None:
+    target.invoke()
+
+    acl = "SELECT count(*) FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'public' AND grantee = 0"
+    assert target.inspect(acl) == [(0,)]
+
+
+def test_new_tables_and_sequences_are_reachable_at_once(target: Any) -> None:
+    target.invoke()
+    target.write("0002_orders.sql", "CREATE TABLE orders (id serial, what text); CREATE VIEW open AS TABLE orders;")
+
+    assert target.invoke()["changes"] == []
+    target.query("INSERT INTO orders (what) VALUES ('tea')")
+    assert target.query("SELECT * FROM open") == [(1, "tea")]
+
+
+def test_what_a_migration_revoked_stays_revoked(target: Any) -> None:
+    target.write("0002_audit.sql", f"CREATE TABLE audit (what text); REVOKE DELETE ON audit FROM {target.user};")
+    target.invoke()
+    target.invoke()
+
+    with pytest.raises(InsufficientPrivilege):
+        target.query("DELETE FROM audit")
+
+
+def test_settings_are_the_roles_own(target: Any) -> None:
+    target.invoke(APPLICATION_SETTINGS='{"statement_timeout": "200ms", "work_mem": "5MB"}')
+
+    with pytest.raises(QueryCanceled):
+        target.query("SELECT pg_sleep(5)")
+    shown = [
+        target.query(f"SHOW {name}")[0][0]
+        for name in ("lock_timeout", "idle_in_transaction_session_timeout", "work_mem", "search_path")
+    ]
+    assert shown == ["10s", "1min", "5MB", target.schema]
+
+    assert target.invoke(APPLICATION_SETTINGS="{}")["changes"] == [
+        f"set the settings of {target.user}:"
+        " idle_in_transaction_session_timeout, lock_timeout, search_path, statement_timeout"
+    ]
+    assert target.query("SHOW work_mem") != [("5MB",)]
+
+
+def test_search_path_may_name_several_schemas(target: Any) -> None:
+    path = json.dumps({"search_path": f'{target.schema}, "Other", public'})
+    target.invoke(APPLICATION_SETTINGS=path)
+
+    assert target.query("SHOW search_path") == [(f'{target.schema}, "Other", public',)]
+    assert target.invoke()["changes"] == []
+
+
+def test_a_working_password_is_kept_and_a_broken_one_mended(target: Any) -> None:
+    target.invoke()
+    password = target.password()
+    target.inspect(f"ALTER ROLE {target.user} PASSWORD 'something else'")
+
+    assert target.invoke()["passwords"] == [target.user]
+    assert target.password() == password
+    target.connect().close()
+
+
+def test_a_secret_of_another_user_is_not_used(target: Any) -> None:
+    target.secrets_manager.put_secret_value(
+        SecretId=target.secret, SecretString='{"username": "someone", "password": "known to someone"}'
+    )
+    target.invoke()
+
+    assert target.password() != "known to someone"
+    target.connect().close()
+
+
+def test_from_direct_to_proxy_and_back(target: Any) -> None:
+    target.invoke(APPLICATION_AUTH="iam")
+    assert target.user in members_of_rds_iam(target)
+
+    target.invoke(APPLICATION_AUTH="password")
+    assert target.user not in members_of_rds_iam(target)
+    target.connect().close()
+
+    target.invoke(APPLICATION_AUTH="iam")
+    assert target.user in members_of_rds_iam(target)
+    with pytest.raises(psycopg2.OperationalError):  # the instance takes no password from a member of rds_iam
+        target.connect()
+    passwords = "SELECT rolpassword FROM pg_authid WHERE rolname = %s"
+    assert target.inspect(passwords, target.user) == [(None,)]
+
+
+def test_a_reader_only_reads(target: Any) -> None:
+    secret = target.make_secret()
+    reader = f"{target.user}_reader"
+    target.invoke(**further(**{reader: {"access": "read", "auth": "password", "secret_arn": secret}}))
+
+    login = {"user": reader, "password": target.password(secret)}
+    assert len(target.query("SELECT * FROM users", **login)) == 3
+    with pytest.raises(InsufficientPrivilege):
+        target.query("DELETE FROM users", **login)
+
+
+def test_what_a_migrating_person_makes_belongs_to_the_owner(target: Any) -> None:
+    secret = target.make_secret()
+    person = f"{target.user}_ada.lovelace"
+    target.invoke(**further(**{person: {"access": "migrate", "auth": "password", "secret_arn": secret}}))
+
+    target.query("CREATE TABLE notes (note text)", user=person, password=target.password(secret))
+    assert target.query("SELECT * FROM notes") == []
+    owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'notes'"
+    assert target.inspect(owner) == [(f"{target.schema}_owner",)]
+
+
+def test_a_person_may_log_in_by_iam(target: Any) -> None:
+    person = f"{target.user}_grace"
+    target.invoke(**further(**{person: {"access": "read", "auth": "iam"}}))
+
+    assert members_of_rds_iam(target)[-1:] == [person]
+
+
+def test_a_change_of_access_takes_the_old_privileges_away(target: Any) -> None:
+    secret = target.make_secret()
+    person = f"{target.user}_person"
+    for access in ("migrate", "read", "migrate", "read"):
+        target.invoke(**further(**{person: {"access": access, "auth": "password", "secret_arn": secret}}))
+
+    login = {"user": person, "password": target.password(secret)}
+    target.query("SELECT * FROM users", **login)
+    with pytest.raises(InsufficientPrivilege):
+        target.query("CREATE TABLE notes ()", **login)
+
+
+def test_a_user_no_longer_named_is_dropped_and_its_tables_kept(target: Any) -> None:
+    secret = target.make_secret()
+    person = f"{target.user}_gone"
+    target.invoke(**further(**{person: {"access": "migrate", "auth": "password", "secret_arn": secret}}))
+    target.inspect(
+        f'CREATE TABLE {target.schema}.left_over (); ALTER TABLE {target.schema}.left_over OWNER TO "{person}"'
+    )
+
+    assert target.invoke(FURTHER_USERS="{}")["changes"] == [f"drop user {person}"]
+    assert target.inspect("SELECT FROM pg_roles WHERE rolname = %s", person) == []
+    target.inspect(f"TABLE {target.schema}.left_over")
+    assert target.invoke()["changes"] == []
+
+
+def test_master_user_is_never_made_an_application_user(target: Any) -> None:
+    with pytest.raises(Exception, match="cannot be an application user"):
+        target.invoke(APPLICATION_USER="app_master")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("PGHOST", "", "PGHOST is not set"),
+        ("PGPORT", "none", "PGPORT is malformed"),
+        ("APPLICATION_AUTH", "ldap", "APPLICATION_AUTH is malformed: 'ldap' must be one of iam, password"),
+        ("APPLICATION_SCHEMA", "My Schema", "APPLICATION_SCHEMA is malformed"),
+        ("APPLICATION_SETTINGS", '{"a; b": "c"}', "APPLICATION_SETTINGS is malformed"),
+        ("FURTHER_USERS", "[]", "FURTHER_USERS is malformed"),
+        ("FURTHER_USERS", '{"ada": {"access": "write", "auth": "iam"}}', "must be read or migrate"),
+        ("FURTHER_USERS", '{"ada": {"access": "read", "auth": "password"}}', "needs a secret_arn"),
+    ],
+)
+def test_a_wrong_variable_is_named(target: Any, name: str, value: str, words: str) -> None:
+    with pytest.raises(Exception, match=words) as refusal:
+        target.invoke(**{name: value})
+    assert type(refusal.value).__name__ == "SettingsError"
+
+
+def test_plan_lists_and_changes_nothing(target: Any) -> None:
+    planned = target.invoke({"action": "plan"})
+
+    assert planned["migrations"] == ["0001_users.sql"]
+    assert planned["passwords"] == [target.user]
+    with pytest.raises(UndefinedTable):
+        target.inspect(f"TABLE {target.schema}.users")
+    applied = target.invoke()
+    assert {name: applied[name] for name in planned} == planned
+    assert target.invoke({"action": "plan"}) | {"application_user": ""} == {
+        "application_user": "",
+        "migrations": [],
+        "changes": [],
+        "passwords": [],
+    }
+
+
+def test_an_unknown_action_names_the_known_ones(target: Any) -> None:
+    with pytest.raises(Exception, match='"apply"'):
+        target.invoke({"action": "aply"})
