@@ -8,7 +8,6 @@ import select
 import threading
 import time
 from contextlib import contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import psycopg2
@@ -77,17 +76,8 @@ class Keeper:
 
         With Lambda's context, waiting for a server that is full or starting ends before the function's time does.
         """
-        with self._lock:
-            conn = self._borrow(context)
-            try:
-                yield conn
-            except psycopg2.Error as error:
-                explained = self._explain(conn, error)
-                if explained is None:
-                    raise
-                raise explained from error
-            finally:
-                self._give_back(conn)
+        with self._loan(context) as conn, self._explaining(conn):
+            yield conn
 
     @contextmanager
     def transaction(
@@ -97,9 +87,9 @@ class Keeper:
 
         A transaction inside a transaction is a savepoint.
         """
-        with self.connection(context) as conn:
+        with self._loan(context) as conn:
             if self._in_transaction:
-                with _savepoint(conn, f"lambda_postgres_{self._loans}"):
+                with self._explaining(conn), _savepoint(conn, f"lambda_postgres_{self._loans}"):
                     yield conn
                 return
             # psycopg2 sends BEGIN with the first statement: until then no connection of the proxy's pool is taken.
@@ -110,14 +100,12 @@ class Keeper:
                 conn.isolation_level = isolation
             self._in_transaction = True
             try:
-                yield conn
+                with self._explaining(conn):
+                    yield conn
                 self._commit(conn)
-            except BaseException as error:
-                explained = self._explain(conn, error) if isinstance(error, psycopg2.Error) else None
+            except BaseException:
                 _roll_back(conn)
-                if explained is None:
-                    raise
-                raise explained from error
+                raise
             finally:
                 self._in_transaction = False
                 if not conn.closed and conn.info.transaction_status == TRANSACTION_STATUS_IDLE:
@@ -134,7 +122,9 @@ class Keeper:
         with read_only also after any lost connection. For work that does nothing but SQL.
         """
         deadline = self._deadline(context)
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with self.transaction(context, read_only=read_only) as conn:
                     return work(conn)
@@ -145,7 +135,6 @@ class Keeper:
                 if maybe_kept or late or attempt == _WORK_ATTEMPTS or self._in_transaction:
                     raise
             time.sleep(pause)
-        raise AssertionError  # count() has no end
 
     # --- the environment's life
 
@@ -165,27 +154,37 @@ class Keeper:
             register_after_restore(self._connect_early, "restored")
 
     def close(self) -> None:
-        """Close the connection; the next loan opens another."""
+        """Close the connection; the next loan opens another. Inside a loan the borrower meets a closed one."""
         with self._lock:
-            self._drop("closed")
+            if self._loans and self._connection is not None:
+                self._connection.close()
+            else:
+                self._drop("closed")
 
     # --- connecting
 
-    def _borrow(self, context: Invocation | None) -> Connection:
-        if self._loans == 0:
-            reason = self._stale()
-            if reason is not None:
-                self._drop(reason)
-                self._connection = self._connect(self._deadline(context))
-        if self._connection is None:  # closed by the borrower inside an outer loan
-            raise ConnectionLost(self._settings.target, "closed while lent", committed=None)
-        self._loans += 1
+    @contextmanager
+    def _loan(self, context: Invocation | None) -> Iterator[Connection]:
+        with self._lock:
+            conn = self._connection if self._loans else self._ready(context)
+            assert conn is not None
+            self._loans += 1
+            try:
+                yield conn
+            finally:
+                self._loans -= 1
+                if self._loans == 0:
+                    self._take_back(conn)
+
+    def _ready(self, context: Invocation | None) -> Connection:
+        reason = self._stale()
+        if reason is not None:
+            self._drop(reason)
+            self._connection = self._connect(self._deadline(context))
+        assert self._connection is not None
         return self._connection
 
-    def _give_back(self, conn: Connection) -> None:
-        self._loans -= 1
-        if self._loans or conn is not self._connection:
-            return
+    def _take_back(self, conn: Connection) -> None:
         if conn.closed:
             self._drop("lost")
         elif self._condemned:
@@ -227,7 +226,9 @@ class Keeper:
         self._reason = reason
 
     def _connect(self, deadline: float) -> Connection:
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             outcome, milliseconds = self._attempt(deadline - time.monotonic())
             if not isinstance(outcome, Error):
                 self._report_connected(attempt, milliseconds)
@@ -241,7 +242,6 @@ class Keeper:
                     outcome.add_note(f"During init: {self._init_error}")
                 raise outcome
             time.sleep(pause)
-        raise AssertionError  # count() has no end
 
     def _attempt(self, patience: float) -> tuple[Connection | CannotConnect, float]:
         """Try every login once. Failures are returned without tracebacks: the frames below hold secrets."""
@@ -287,16 +287,20 @@ class Keeper:
             raise NotCommitted("a statement failed inside transaction() and its error was caught: all was rolled back")
         if status != TRANSACTION_STATUS_IDLE and not self._is_alive(conn):
             raise self._lost("found dead before COMMIT was sent", committed=False)
-        try:
+        with self._explaining(conn, committing=True):  # once it is sent, only the server knows
             conn.commit()
+
+    @contextmanager
+    def _explaining(self, conn: Connection, *, committing: bool = False) -> Iterator[None]:
+        try:
+            yield
         except psycopg2.Error as error:
-            # From here on only the server knows.
-            explained = self._explain(conn, error, committing=True)
+            explained = self._explain(conn, error, committing=committing)
             if explained is None:
                 raise
             raise explained from error
 
-    def _explain(self, conn: Connection, error: psycopg2.Error, *, committing: bool = False) -> Error | None:
+    def _explain(self, conn: Connection, error: psycopg2.Error, *, committing: bool) -> Error | None:
         """Tell what an error during work means for the connection; None when it is the work's own affair."""
         text = str(error).strip()
         if error.pgcode == "08000" and "Timed-out waiting" in text:
@@ -326,6 +330,7 @@ class Keeper:
             host=settings.host,
             user=settings.user,
             attempt=attempt,
+            milliseconds=round(milliseconds, 2),
             metrics={
                 "ConnectMilliseconds": ("Milliseconds", round(milliseconds, 2)),
                 "Reconnects": ("Count", reconnects),

@@ -1,6 +1,7 @@
 """One JSON line on standard output for each connection opened, refused or lost.
 
-A line for a connection is at the same time a CloudWatch embedded metric, unless DB_METRICS is `off`.
+A line for a connection is at the same time a CloudWatch embedded metric, unless DB_METRICS is `off`. Outside Lambda
+nothing is written, unless DB_LOG_LEVEL asks for it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LEVELS = {"TRACE": 0, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "FATAL": 50, "CRITICAL": 50}
+_LEVELS = {"TRACE": 0, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "FATAL": 50, "OFF": 60}
 _NAMESPACE = "LambdaPostgres"
 
 
 class Log:
     """Where a keeper writes."""
 
-    def __init__(self, *, level: str = "INFO", metrics: bool = True, function: str = "local") -> None:
+    def __init__(self, *, level: str = "INFO", metrics: bool = True, function: str = "") -> None:
         self._level = _LEVELS.get(level.upper(), _LEVELS["INFO"])
         self._metrics = metrics
         self._function = function
@@ -29,10 +30,11 @@ class Log:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Log:
         """Read DB_LOG_LEVEL (else Lambda's own AWS_LAMBDA_LOG_LEVEL) and DB_METRICS."""
+        function = environ.get("AWS_LAMBDA_FUNCTION_NAME")
         return cls(
-            level=environ.get("DB_LOG_LEVEL") or environ.get("AWS_LAMBDA_LOG_LEVEL") or "INFO",
-            metrics=environ.get("DB_METRICS", "on").lower() not in ("off", "0", "false", "no"),
-            function=environ.get("AWS_LAMBDA_FUNCTION_NAME", "local"),
+            level=environ.get("DB_LOG_LEVEL") or (environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO") if function else "OFF"),
+            metrics=bool(function) and environ.get("DB_METRICS") != "off",
+            function=function or "",
         )
 
     def write(

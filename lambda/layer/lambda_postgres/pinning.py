@@ -18,13 +18,14 @@ _MAX_BYTES = 16 * 1024
 _QUOTED = re.compile(
     r"""
       --[^\n]*                          # comments
-    | /\*.*?\*/
+    | /\*
     | [eE]'(?:[^'\\]|\\.|'')*'          # string literals
     | '(?:[^']|'')*'
     | \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$
     """,
     re.VERBOSE | re.DOTALL,
 )
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")*)"')
 _NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
@@ -85,8 +86,23 @@ def _explain(statement: str) -> str | None:
 def _bare(sql: str | bytes) -> str:
     """Leave out comments and what stands inside literals; write a quoted identifier as a plain one."""
     text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
-    text = _QUOTED.sub(lambda match: " " if match[0][:2] in ("--", "/*") else "''", text)
-    return _IDENTIFIER.sub(lambda match: re.sub(r"\W", "_", match[1]), text)
+    parts, position = [], 0
+    while match := _QUOTED.search(text, position):
+        comment = match[0][:2] in ("--", "/*")
+        parts += [text[position : match.start()], " " if comment else "''"]
+        position = _comment_end(text, match.start()) if match[0] == "/*" else match.end()
+    parts.append(text[position:])
+    return _IDENTIFIER.sub(lambda match: re.sub(r"\W", "_", match[1]), "".join(parts))
+
+
+def _comment_end(text: str, start: int) -> int:
+    """Find the end of a comment, which may hold comments."""
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(text)
 
 
 class GuardedCursor(cursor):

@@ -1,13 +1,17 @@
 """A real PostgreSQL with TLS, a relay in front of it that can fail, and a Secrets Manager that checks signatures."""
 
+# ruff: noqa: S105, S106  passwords of test servers
+
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.server
 import json
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import botocore.auth
@@ -23,7 +27,6 @@ from local.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
@@ -192,8 +195,6 @@ class Relay:
     def drop_packets(self) -> None:
         """Let nothing more of the clients arrive: no data and, as the kernel drops it, no acknowledgement."""
         nothing = struct.pack("HBBI", 0x06, 0, 0, 0)  # a socket filter: return 0
-        import ctypes  # noqa: PLC0415
-
         code = ctypes.create_string_buffer(nothing)
         program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
         for client, _ in self._pairs:
@@ -207,10 +208,11 @@ class Relay:
         while True:
             try:
                 client, _ = listener.accept()
+            except OSError:
+                return  # no longer listening
+            try:
                 server = socket.create_connection(("127.0.0.1", self.target_port))
             except OSError:
-                if listener.fileno() == -1:
-                    return
                 client.close()
                 continue
             self._pairs.append((client, server))
@@ -261,8 +263,6 @@ class Clock:
         self.offset = 0.0
 
     def __call__(self) -> float:
-        import time  # noqa: PLC0415
-
         return time.time() + self.offset
 
 
@@ -276,10 +276,3 @@ def keeper(settings: Settings, clock: Clock) -> Iterator[Keeper]:
     keeper = Keeper(settings, log=Log(), clock=clock)
     yield keeper
     keeper.close()
-
-
-@pytest.fixture
-def root_certificates(tmp_path: Path) -> Path:
-    path = tmp_path / "roots.pem"
-    path.write_text("roots")
-    return path

@@ -1,0 +1,123 @@
+"""No token, password or key is in a message, a repr, a traceback's locals or a log line."""
+
+# ruff: noqa: PLR0917, S105  what a test needs; loans; passwords of test servers
+
+from __future__ import annotations
+
+import json
+import traceback
+
+import pytest
+from lambda_postgres import Error, Keeper
+from lambda_postgres import credentials as credentials_module
+from lambda_postgres.log import Log
+
+from .conftest import set_password
+
+
+def spoil_password(secrets, server, **_):
+    secrets.pending = "canary-pending"
+    set_password(server, "another")
+
+
+def spoil_database(settings, **_):
+    return settings._replace(database="none")
+
+
+def spoil_certificates(settings, certificates, **_):
+    return settings._replace(root_certificates=str(certificates.ca_file("proxy")))
+
+
+def spoil_secret(secrets, **_):
+    secrets.answer = (200, b'{"SecretString": "{\\"password\\": canary-broken"}')
+
+
+def spoil_secrets_manager(secrets, **_):
+    secrets.answer = (400, {"__type": "AccessDeniedException", "Message": "canary-message"})
+
+
+def spoil_endpoint(monkeypatch, **_):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+
+
+def spoil_token(settings, **_):
+    return settings._replace(auth="iam", secret_arn=None)
+
+
+def spoil_token_and_server(settings, **_):
+    return settings._replace(auth="iam", secret_arn=None, port=1)
+
+
+SPOILERS = [
+    spoil_password,
+    spoil_database,
+    spoil_certificates,
+    spoil_secret,
+    spoil_secrets_manager,
+    spoil_endpoint,
+    spoil_token,
+    spoil_token_and_server,
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS, ids=[spoil.__name__ for spoil in SPOILERS])
+def test_nothing_that_a_failure_leaves_behind_holds_a_secret(
+    spoil, settings, secrets, server, certificates, monkeypatch, capsys, caplog
+):
+    caplog.set_level(0)
+    changed = spoil(
+        settings=settings, secrets=secrets, server=server, certificates=certificates, monkeypatch=monkeypatch
+    )
+    keeper = Keeper((changed or settings)._replace(retry_seconds=0), log=Log(level="TRACE"))
+    keeper.warm()
+    with pytest.raises(Error) as caught, keeper.connection():
+        pass
+
+    found = "".join(everything_about(caught.value)) + "".join(everything_about(keeper._init_error))
+    output = capsys.readouterr()
+    for text in (found, caplog.text, output.out, output.err, repr(keeper), repr(keeper._logins)):
+        assert "canary" not in text
+        assert "X-Amz-Signature" not in text
+        assert "Signature=" not in text
+
+
+def test_the_connection_lent_does_not_show_its_password(keeper):
+    with keeper.connection() as conn:
+        assert "canary" not in repr(conn)
+        assert "canary" not in conn.dsn
+        assert "canary" not in json.dumps(conn.info.dsn_parameters)
+    assert "canary" not in repr(keeper._logins._kept)
+
+
+def test_the_search_for_secrets_finds_them(monkeypatch):
+    """Or the tests above would prove nothing."""
+
+    def explode():
+        password = "canary"
+        raise ValueError(password[:0])
+
+    monkeypatch.setattr(credentials_module, "current", explode)
+    with pytest.raises(ValueError, match=r"^$") as caught:
+        credentials_module.current()
+    assert "canary" in "".join(everything_about(caught.value))
+
+
+def everything_about(error, seen=None):
+    """Yield the messages and all locals in the tracebacks of an error, its causes and contexts, as a reporter would.
+
+    The frames of the tests themselves, which hold the secrets, are left out, and so is everything below pytest.
+    """
+    seen = seen if seen is not None else set()
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    yield from traceback.format_exception_only(error)
+    yield repr(error)
+    yield repr(vars(error))
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name.startswith("test_"):
+            continue
+        for value in frame.f_locals.values():
+            yield repr(value)
+    yield from everything_about(error.__cause__, seen)
+    yield from everything_about(error.__context__, seen)
