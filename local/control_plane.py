@@ -167,7 +167,6 @@ class ControlPlane:
             "127.0.0.1", port, application, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
         )
         listener.close()  # the server has its own copy
-        self._server.daemon_threads = True  # type: ignore[attr-defined]
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="control plane", daemon=True).start()
         self.url = f"http://127.0.0.1:{port}"
 
@@ -430,6 +429,8 @@ def _hook_functions(moto: Moto, plane: ControlPlane) -> None:
         except TooManyRequestsError as error:
             headers = {"status": 429, "x-amzn-errortype": "TooManyRequestsException"}
             return 429, headers, json.dumps({"Reason": error.reason, "Type": "User", "message": str(error)})
+        except RuntimeStoppedError as error:
+            raise LambdaClientError("ServiceException", "The stack is being stopped.") from error
         headers = {"status": 200, "Content-Type": "application/json", "X-Amz-Executed-Version": function.version}
         if invocation.function_error:
             headers["X-Amz-Function-Error"] = invocation.function_error

@@ -419,6 +419,17 @@ def test_register_target_of_an_unknown_instance_is_refused(aws):
         aws.rds.register_db_proxy_targets(DBProxyName="lost", DBInstanceIdentifiers=["nowhere"])
 
 
+def test_role_without_a_policy_may_do_nothing(aws):
+    session = aws.assume(aws.role("powerless"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        session.secretsmanager.list_secrets()
+
+
+def test_invocation_names_the_version_that_ran(aws):
+    aws.function("ran", Publish=True)
+    assert aws.invoke("ran:1")["ExecutedVersion"] == "1"
+
+
 # --- the database and its proxy ---
 
 
