@@ -1,7 +1,7 @@
 """Connections to the instance itself: never through the proxy, always with its certificate and name verified."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2
 from psycopg2 import extensions
@@ -40,8 +40,14 @@ def exclusive(connection: extensions.connection) -> Iterator[extensions.cursor]:
 
     The lock is the transaction's, so it cannot outlive a function that dies.
     """
-    with connection, connection.cursor() as cursor:
-        # The instance may end idle transactions, and this one idles while another connection works for it.
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
-        yield cursor
+    try:
+        with connection.cursor() as cursor:
+            # The instance may end idle transactions, and this one idles while another connection works for it.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
+            yield cursor
+    except BaseException:
+        with suppress(psycopg2.Error):  # that the connection is lost must not hide what was being done
+            connection.rollback()
+        raise
+    connection.commit()

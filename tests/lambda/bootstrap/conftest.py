@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,9 @@ from typing import Any
 import boto3
 import psycopg2
 import pytest
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.secretsmanager.models import secretsmanager_backends
 
 from local.certificates import Certificates
 from local.postgres import Binaries, PostgresServer, find_binaries
@@ -50,9 +53,9 @@ class Target:
         self.server = server
         self.secrets_manager = secrets_manager
         self.migrations = migrations
-        self.database = f"app{number}"
-        self.user = f"app{number}"
-        self.schema = f"schema{number}"
+        self.database = f"app{number:04}"
+        self.user = f"app{number:04}"
+        self.schema = f"schema{number:04}"
         with server.administrator() as cursor:
             cursor.execute(f"CREATE DATABASE {self.database} OWNER {server.master_user}")
         self.master_secret = self.make_secret(json.dumps(MASTER))
@@ -88,8 +91,9 @@ class Target:
         return answer
 
     def password(self, secret: str | None = None) -> str:
-        value = self.secrets_manager.get_secret_value(SecretId=secret or self.secret)["SecretString"]
-        return str(json.loads(value)["password"])
+        # Named, because moto does not move its default with the label.
+        value = self.secrets_manager.get_secret_value(SecretId=secret or self.secret, VersionStage="AWSCURRENT")
+        return str(json.loads(value["SecretString"])["password"])
 
     def connect(self, user: str | None = None, password: str | None = None) -> Any:
         """Log in as the application does: over TLS, by password."""
@@ -120,6 +124,20 @@ class Target:
         with self.server.administrator(self.database) as cursor:
             cursor.execute(statement, arguments)
             return cursor.fetchall() if cursor.description else []
+
+    def begin_rotation(self, secret: str | None = None) -> str:
+        """Do what Secrets Manager does before it invokes the function: label a version that has no value yet."""
+        version = str(uuid.uuid4())
+        versions = secretsmanager_backends[ACCOUNT_ID]["us-east-1"].secrets[secret or self.secret].versions
+        for other in versions.values():
+            other["version_stages"] = [stage for stage in other["version_stages"] if stage != "AWSPENDING"]
+        versions[version] = {"createdate": 0, "version_id": version, "version_stages": ["AWSPENDING"]}
+        return version
+
+    def rotate(self, version: str, *steps: str, secret: str | None = None) -> None:
+        """Invoke the steps as Secrets Manager does, all four when none is named."""
+        for step in steps or ("createSecret", "setSecret", "testSecret", "finishSecret"):
+            self.invoke({"SecretId": secret or self.secret, "ClientRequestToken": version, "Step": step})
 
     def write(self, name: str, text: str) -> None:
         (self.migrations / name).write_text(text)
