@@ -19,6 +19,10 @@ from __future__ import annotations
 class Error(Exception):
     """Base of every error that this library raises."""
 
+    sqlstate: str | None = None
+    transient = False
+    """Waiting may help."""
+
 
 class NotConfigured(Error):
     """A setting is missing or malformed."""
@@ -30,7 +34,7 @@ class CannotConnect(Error):
     def __init__(self, target: str, cause: str, *, sqlstate: str | None = None, transient: bool = False) -> None:
         super().__init__(f"cannot connect to {target}: {cause}")
         self.sqlstate = sqlstate
-        self.transient = transient  # waiting may help
+        self.transient = transient
 
 
 class LoginRefused(CannotConnect):

@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
 
 from .connecting import connect
-from .errors import CannotConnect, ConnectionLost, Error, LoginRefused, NotCommitted, PoolExhausted
+from .errors import ConnectionLost, Error, LoginRefused, NotCommitted, PoolExhausted
 from .log import Log
 from .login import SecretLogins, TokenLogins
 
@@ -243,18 +243,18 @@ class Keeper:
                 raise outcome
             time.sleep(pause)
 
-    def _attempt(self, patience: float) -> tuple[Connection | CannotConnect, float]:
+    def _attempt(self, patience: float) -> tuple[Connection | Error, float]:
         """Try every login once. Failures are returned without tracebacks: the frames below hold secrets."""
         settings = self._settings
         timeout = max(2, min(settings.connect_timeout_seconds, math.ceil(patience)))
         started = time.monotonic()
-        outcome: Connection | CannotConnect | None = None
+        outcome: Connection | Error | None = None
         try:
             for login in self._logins.candidates():
                 outcome = connect(settings, login, timeout_seconds=timeout, guard=self._guard)
                 if not isinstance(outcome, LoginRefused):
                     break
-        except CannotConnect as error:
+        except Error as error:
             outcome = error.with_traceback(None)
         assert outcome is not None
         if isinstance(outcome, LoginRefused) and outcome.sqlstate:
@@ -337,7 +337,7 @@ class Keeper:
             },
         )
 
-    def _report_failed(self, error: CannotConnect, attempt: int, pause: float | None) -> None:
+    def _report_failed(self, error: Error, attempt: int, pause: float | None) -> None:
         self._log.write(
             "WARNING",
             "connect failed",

@@ -48,7 +48,19 @@ def spoil_token_and_server(settings, **_):
     return settings._replace(auth="iam", secret_arn=None, port=1)
 
 
+def spoil_credentials(monkeypatch, **_):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+
+
+def spoil_container_credentials(monkeypatch, **_):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary-authorization")
+
+
 SPOILERS = [
+    spoil_credentials,
+    spoil_container_credentials,
     spoil_password,
     spoil_database,
     spoil_certificates,
