@@ -26,7 +26,7 @@ from local.instance import InstanceListener
 from local.loop import LoopThread
 from local.tokens import Credential
 
-from .conftest import FUNCTION_KEY, HOST, set_password, start_server
+from .support import FUNCTION_KEY, HOST, set_password, start_server
 
 
 class Ledger:

@@ -12,7 +12,7 @@ from lambda_postgres import Error, Keeper
 from lambda_postgres import credentials as credentials_module
 from lambda_postgres.log import Log
 
-from .conftest import set_password
+from .support import set_password
 
 
 def spoil_password(secrets, server, **_):

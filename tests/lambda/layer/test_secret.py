@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from lambda_postgres import CannotConnect, Keeper, LoginRefused, NotConfigured, aws
 
-from .conftest import set_password
+from .support import set_password
 
 
 def use(keeper):
