@@ -20,6 +20,7 @@ from moto.awslambda.responses import LambdaResponse
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.iam.models import iam_backends
 from moto.rds.exceptions import DBProxyNotFoundFault, RDSClientError
@@ -82,6 +83,7 @@ def correct(moto: Moto) -> None:
     pools_keep_their_init_query(moto)
     security_group_rules_keep_their_description(moto)
     functions_keep_what_they_were_given(moto)
+    functions_know_their_vpc(moto)
     functions_need_a_role_that_lambda_may_assume(moto)
     provisioned_concurrency_exists(moto)
     composite_alarms_exist(moto)
@@ -312,6 +314,19 @@ def functions_keep_what_they_were_given(moto: Moto) -> None:
         if self.kept.get("DeadLetterConfig", {}).get("TargetArn"):
             configuration["DeadLetterConfig"] = self.kept["DeadLetterConfig"]
         return configuration
+
+
+def functions_know_their_vpc(moto: Moto) -> None:
+    """VpcConfig names the VPC of the function's subnets."""
+
+    def vpc_config(function: Any) -> dict[str, Any] | None:
+        given = function._vpc_config
+        if not given or not given.get("SubnetIds"):
+            return given or None
+        subnet = ec2_backends[function.account_id][function.region].get_subnet(given["SubnetIds"][0])
+        return {**given, "VpcId": subnet.vpc_id}
+
+    moto.set(LambdaFunction, "vpc_config", property(vpc_config))
 
 
 def functions_need_a_role_that_lambda_may_assume(moto: Moto) -> None:

@@ -365,6 +365,13 @@ def test_function_keeps_snap_start(aws):
     assert published["OptimizationStatus"] == "On"
 
 
+def test_function_knows_its_vpc(aws):
+    subnet = aws.ec2.describe_subnets()["Subnets"][0]
+    groups = [aws.security_group("of-a-function")]
+    made = aws.function("inside", VpcConfig={"SubnetIds": [subnet["SubnetId"]], "SecurityGroupIds": groups})
+    assert made["VpcConfig"]["VpcId"] == subnet["VpcId"]
+
+
 def test_function_needs_a_role_that_lambda_may_assume(aws):
     role = aws.role("not-for-lambda", service="rds.amazonaws.com")
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
