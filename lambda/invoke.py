@@ -1,4 +1,4 @@
-"""Invoke a Lambda function and print its answer: invoke.py NAME[:ALIAS] EVENT. Fails when the function does."""
+"""Invoke a Lambda function and print its answer: invoke.py ARN EVENT. Fails when the function does."""
 
 import json
 import sys
@@ -12,20 +12,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 PATIENT = Config(read_timeout=910, retries={"max_attempts": 0})
 
 
-def main(name: str, event: str) -> str | None:
+def main(arn: str, event: str) -> str | None:
     """Print the answer of the function to this event; return what went wrong, if anything."""
     try:
         json.loads(event)
     except ValueError as error:
         return f"EVENT must be JSON: {error}"
     try:
-        response = boto3.client("lambda", config=PATIENT).invoke(FunctionName=name, Payload=event.encode())
+        client = boto3.client("lambda", region_name=arn.split(":")[3], config=PATIENT)
+        response = client.invoke(FunctionName=arn, Payload=event.encode())
     except (BotoCoreError, ClientError) as error:
-        return f"{name} was not invoked: {error}"
+        return f"{arn} was not invoked: {error}"
     answer = json.load(response["Payload"])
     print(json.dumps(_readable(answer), indent=2))
     if "FunctionError" in response:
-        return f"{name} failed ({response['FunctionError']})."
+        return f"{arn} failed ({response['FunctionError']})."
     return None
 
 

@@ -4,8 +4,8 @@ output "name" {
 }
 
 output "live" {
-  description = "The published version in use, as aws lambda invoke --function-name takes it: NAME:live."
-  value       = "${aws_lambda_alias.live.function_name}:${aws_lambda_alias.live.name}"
+  description = "ARN of the published version in use, as aws lambda invoke --function-name takes it."
+  value       = aws_lambda_alias.live.arn
 }
 
 output "log_group" {

@@ -1,0 +1,143 @@
+"""The stack as a background service: one a folder, known by the lock that its process holds."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.stack import Stack
+
+START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 30
+
+
+def serve(directory: Path, *, port: int = 0) -> int:
+    """Serve the stack until SIGINT or SIGTERM; return an exit status."""
+    told_to_stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    with _lock(directory) as taken:
+        if not taken:
+            print("A stack runs here already: `make demo-down` stops it.", file=sys.stderr)
+            return 1
+        _remove_leftovers(directory)
+        try:
+            with Stack(directory, port=port) as stack:
+                _write_makefile(directory, stack.variables())
+                told_to_stop.wait()
+        except OSError as error:
+            print(f"The stack did not start: {error}", file=sys.stderr)
+            return 1
+        finally:
+            _makefile(directory).unlink(missing_ok=True)
+    return 0
+
+
+def start(directory: Path) -> bool:
+    """Start the service in the background unless it runs; return whether it had to be started.
+
+    Raises RuntimeError with the end of its log when it does not come up.
+    """
+    if is_running(directory):
+        return False
+    directory.mkdir(exist_ok=True)
+    with log_file(directory).open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "up"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while not _makefile(directory).exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.terminate()
+            raise RuntimeError(f"The stack did not come up:\n{log_file(directory).read_text()[-2000:]}")
+        time.sleep(0.05)
+    return True
+
+
+def stop(directory: Path) -> int:
+    """Stop the service and all that it started; return an exit status."""
+    if not is_running(directory):
+        print("No stack is running.")
+        return 0
+    pid = int(_lock_file(directory).read_text())
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+    while is_running(directory):
+        if time.monotonic() > deadline:
+            print(f"The stack (process {pid}) did not stop: see {log_file(directory)}.", file=sys.stderr)
+            return 1
+        time.sleep(0.05)
+    print("The stack is stopped.")
+    return 0
+
+
+def is_running(directory: Path) -> bool:
+    """Tell whether a process serves the stack of this folder."""
+    if not _lock_file(directory).exists():
+        return False
+    with _lock_file(directory).open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def log_file(directory: Path) -> Path:
+    """Return the file to which the service in the background writes."""
+    return directory / "stack.log"
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[bool]:
+    directory.mkdir(exist_ok=True)
+    with _lock_file(directory).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield True
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """The control plane remembers nothing, so neither may the state of what was deployed to it."""
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def _write_makefile(directory: Path, environment: dict[str, str]) -> None:
+    """Lead make to this stack for as long as its process lives."""
+    lines = [
+        "# Written by the local stack, gone when it stops: leads every make target here instead of to AWS.",
+        f"ifeq ($(shell kill -0 {os.getpid()} 2>/dev/null && echo up),up)",
+        *(f"export {name} := {value}" for name, value in environment.items()),
+        "unexport AWS_PROFILE AWS_SESSION_TOKEN",
+        "endif",
+    ]
+    unfinished = _makefile(directory).with_suffix(".tmp")
+    unfinished.write_text("\n".join(lines) + "\n")
+    unfinished.rename(_makefile(directory))
+
+
+def _lock_file(directory: Path) -> Path:
+    return directory / "stack.pid"
+
+
+def _makefile(directory: Path) -> Path:
+    return directory / "environment.mk"

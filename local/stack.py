@@ -1,0 +1,305 @@
+"""The whole stack: the control plane, and behind it a real server, listener or process for what Terraform makes."""
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import zipfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.certificates import Authority, Certificates
+from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
+from local.instance import InstanceListener
+from local.loop import LoopThread
+from local.postgres import PostgresServer, find_binaries
+from local.pool import PoolSettings, Secret, Target
+from local.proxy import Proxy as ProxyListener
+from local.proxy import ProxySettings
+from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
+from local.wire import Listener
+
+ROOT = Path(__file__).resolve().parents[1]
+REGION = "us-east-1"
+RUNTIME_PYTHON = ROOT / ".venv" / "runtime" / "bin" / "python"
+
+_CERTIFICATES_IN_LAYER = "/opt/certificates/"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """Where a host name of the plan leads to, and from which security groups it may be reached."""
+
+    listener: Listener
+    authority: Authority
+    security_group_ids: tuple[str, ...]
+    port: int
+
+
+class Stack(Events):
+    """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`."""
+
+    def __init__(self, folder: Path, *, port: int = 0) -> None:
+        self._folder = folder.resolve()
+        self._port = port
+        self._resources = ExitStack()
+        self._servers: dict[str, PostgresServer] = {}
+        self._proxies: dict[str, ProxyListener] = {}
+        self._endpoints: dict[str, _Endpoint] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as resources:
+            (self._folder / "logs").mkdir(parents=True, exist_ok=True)
+            private = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
+            self._certificates = Certificates(private / "certificates")
+            self._nowhere = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self._loop = LoopThread()
+            resources.callback(self._loop.stop)
+            resources.callback(self._stop_servers)
+            self._control_plane = ControlPlane(self)
+            self._control_plane.start(self._port)
+            resources.callback(self._control_plane.stop)
+            self._runtime = LambdaRuntime(
+                python=RUNTIME_PYTHON,
+                folder=self._folder,
+                credentials=self._control_plane.credentials_for,
+                endpoint_url=self.url,
+                prepare=self._lead_here,
+                log=self._control_plane.write_log,
+            )
+            resources.callback(self._runtime.stop)
+            self._resources = resources.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    @property
+    def url(self) -> str:
+        """The endpoint of every AWS API."""
+        return self._control_plane.url
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that lead SDKs and Terraform here, and `make` to a state of its own."""
+        return {
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "CHECKPOINT_DISABLE": "1",
+            "LOCAL_STACK": str(self._folder),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return this process's environment, led here, with none of the user's own AWS settings."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return own | self.variables()
+
+    def components(self) -> list[str]:
+        """Say what stands in for what."""
+        postgres = find_binaries()
+        version = subprocess.run(
+            [RUNTIME_PYTHON, "--version"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        return [
+            f"AWS control plane   moto at {self.url}",
+            f"RDS instances       PostgreSQL {postgres.version} in {postgres.folder}",
+            "RDS Proxy           a stand-in of this project (local/proxy.py)",
+            f"Lambda              awslambdaric on {version}",
+        ]
+
+    # --- what happens in the account ---
+
+    def instance_created(self, instance: Instance) -> None:
+        server = PostgresServer.start(
+            name=instance.identifier,
+            host_name=instance.host,
+            certificates=self._certificates,
+            max_connections=int(instance.parameters.get("max_connections", 100)),
+            master_user=instance.master_username,
+            master_password=instance.master_password,
+            database=instance.database or "postgres",
+            log_file=self._folder / "logs" / f"{instance.identifier}.postgresql.log",
+        )
+        self._servers[instance.identifier] = server
+        listener = InstanceListener(
+            self._loop.loop,
+            host_name=instance.host,
+            certificate=self._certificates.host("rds", instance.host),
+            socket_path=server.socket_path,
+            directory=self._control_plane.directory,
+            resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
+            force_ssl=instance.parameters.get("rds.force_ssl") == "1",
+        )
+        listener.start()
+        self._endpoints[instance.host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
+        _log.info("%s leads to %s on port %d", instance.host, server, listener.port)
+
+    def instance_changed(self, instance: Instance) -> None:
+        self._servers[instance.identifier].change_master_password(instance.master_password)
+
+    def instance_deleted(self, instance: Instance) -> None:
+        if endpoint := self._endpoints.pop(instance.host, None):
+            endpoint.listener.stop()
+        if server := self._servers.pop(instance.identifier, None):
+            server.stop()
+
+    def proxy_changed(self, proxy: Proxy) -> None:
+        listener = self._proxies.get(proxy.name)
+        if listener is None:
+            listener = self._proxies[proxy.name] = ProxyListener(
+                self._loop.loop,
+                name=proxy.name,
+                host_name=proxy.host,
+                certificate=self._certificates.host("proxy", proxy.host),
+                directory=self._control_plane.directory,
+                resource_prefix=_resource_prefix(proxy.arn, proxy.id),
+                settings=self._settings(proxy),
+            )
+            listener.start()
+            _log.info("%s leads to a stand-in for RDS Proxy on port %d", proxy.host, listener.port)
+        else:
+            listener.configure(self._settings(proxy))
+        self._endpoints[proxy.host] = _Endpoint(listener, "proxy", proxy.security_group_ids, proxy.port)
+        listener.register(self._target(proxy))
+
+    def proxy_deleted(self, proxy: Proxy) -> None:
+        self._endpoints.pop(proxy.host, None)
+        if listener := self._proxies.pop(proxy.name, None):
+            listener.stop()
+
+    def target_health(self, proxy: Proxy) -> TargetHealth:
+        listener = self._proxies.get(proxy.name)
+        return TargetHealth("REGISTERING") if listener is None else TargetHealth(**vars(listener.health))
+
+    def function_deleted(self, name: str) -> None:
+        self._runtime.retire(name)
+
+    def invoke(
+        self, function: FunctionVersion, payload: bytes, *, reserved_concurrency: int | None, invoked_arn: str
+    ) -> Invocation:
+        layers = tuple(layer if self._runs_here(layer) else self._local_layer for layer in function.layers)
+        return self._runtime.invoke(
+            replace(function, layers=layers),
+            payload,
+            reserved_concurrency=reserved_concurrency,
+            invoked_arn=invoked_arn,
+        )
+
+    # --- proxies ---
+
+    def _settings(self, proxy: Proxy) -> ProxySettings:
+        pool = PoolSettings(
+            secret=lambda user: self._secret(proxy, user),
+            max_connections_percent=proxy.max_connections_percent,
+            max_idle_connections_percent=proxy.max_idle_connections_percent,
+            borrow_timeout_seconds=proxy.borrow_timeout_seconds,
+            init_query=proxy.init_query or "",
+        )
+        return ProxySettings(
+            pool=pool,
+            iam_required=any(auth.iam_auth == "REQUIRED" for auth in proxy.auth),
+            require_tls=proxy.require_tls,
+            idle_client_timeout_seconds=proxy.idle_client_timeout_seconds,
+        )
+
+    def _secret(self, proxy: Proxy, user: str) -> Secret | None:
+        """Read the proxy's secrets with the proxy's own role until one is of this user."""
+        for auth in proxy.auth:
+            try:
+                value = self._control_plane.directory.read_secret(proxy.role_arn, auth.secret_arn)
+            except SecretRefused as refusal:
+                _log.warning("%s cannot read its secret: %s", proxy.name, refusal)
+                continue
+            if value.get("username") == user:
+                return Secret(user, value.get("password", ""))
+        return None
+
+    def _target(self, proxy: Proxy) -> Target | None:
+        if proxy.instance is None:
+            return None
+        server = self._servers[proxy.instance.identifier]
+        path = self._control_plane.reachable(
+            proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port
+        )
+        if not path:
+            _log.warning("%s cannot reach %s: no path of security groups", proxy.name, proxy.instance.host)
+        return Target(
+            host_name=proxy.instance.host,
+            port=server.port if path else self._nowhere.getsockname()[1],
+            ca_file=self._certificates.ca_file("rds"),
+            max_connections=server.max_connections,
+        )
+
+    # --- functions on this machine ---
+
+    def _lead_here(self, function: FunctionVersion, variables: dict[str, str]) -> dict[str, str]:
+        """Add where libpq finds the host on this machine, and the roots of the local authority in place of AWS's."""
+        endpoint = self._endpoints.get(variables.get("PGHOST", ""))
+        if endpoint is None:
+            return variables
+        if self._control_plane.reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
+            port = endpoint.listener.port
+        else:
+            _log.warning("%s cannot reach %s: no path of security groups", function.name, variables["PGHOST"])
+            port = self._nowhere.getsockname()[1]  # packets that a security group drops are never answered
+        led = {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(port)}
+        if authority := _authority(variables.get("PGSSLROOTCERT", ""), function):
+            led["PGSSLROOTCERT"] = str(self._certificates.ca_file(authority))
+        return variables | led
+
+    @cached_property
+    def _extension_suffix(self) -> str:
+        """What the runtime's Python looks for: .cpython-313-x86_64-linux-gnu.so."""
+        command = [str(RUNTIME_PYTHON), "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def _runs_here(self, layer: Archive) -> bool:
+        extensions = [name for name in _names(layer) if "psycopg2/" in name and name.endswith(".so")]
+        return not extensions or any(name.endswith(self._extension_suffix) for name in extensions)
+
+    @cached_property
+    def _local_layer(self) -> Archive:
+        _log.warning("This machine cannot run the layer of Lambda: build/output/layer-local.zip stands in for it.")
+        subprocess.run(["make", "build/output/layer-local.zip"], cwd=ROOT, check=True)
+        return Archive.of((ROOT / "build" / "output" / "layer-local.zip").read_bytes())
+
+    def _stop_servers(self) -> None:
+        for endpoint in self._endpoints.values():
+            endpoint.listener.stop()
+        for server in self._servers.values():
+            server.stop()
+
+
+def _authority(root_certificates: str, function: FunctionVersion) -> Authority | None:
+    """The local authority in the place of a CA file that the function's layer really has."""
+    name = root_certificates.removeprefix(_CERTIFICATES_IN_LAYER)
+    if name == root_certificates or not any(f"certificates/{name}" in _names(layer) for layer in function.layers):
+        return None
+    if name == "amazon-trust-services.pem":
+        return "proxy"
+    return "rds" if re.fullmatch(rf"rds-{function.region}\.pem", name) else None
+
+
+def _names(archive: Archive) -> list[str]:
+    with zipfile.ZipFile(BytesIO(archive.content)) as content:
+        return content.namelist()
+
+
+def _resource_prefix(arn: str, resource_id: str) -> str:
+    """The ARN that policies grant rds-db:connect on, without the user."""
+    _, partition, _, region, account, _ = arn.split(":", 5)
+    return f"arn:{partition}:rds-db:{region}:{account}:dbuser:{resource_id}"
