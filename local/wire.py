@@ -68,10 +68,6 @@ def startup_message(parameters: Mapping[str, str]) -> bytes:
     return _LENGTH.pack(len(payload) + 4) + payload
 
 
-def ssl_request() -> bytes:
-    return struct.pack("!ii", 8, _SSL_REQUEST)
-
-
 def error(severity: str, sqlstate: str, text: str) -> bytes:
     return message(b"E", _strings(f"S{severity}", f"V{severity}", f"C{sqlstate}", f"M{text}") + b"\0")
 
@@ -158,6 +154,13 @@ class Connection(asyncio.Protocol):
         if transport is None:
             raise ConnectionResetError("closed during the TLS handshake")
         self.transport = transport
+
+    async def request_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Ask the server for TLS; there is no going on without."""
+        self.write(struct.pack("!ii", 8, _SSL_REQUEST))
+        if await self.read(1) != b"S":
+            raise ConnectionRefusedError("the server does not offer TLS")
+        await self.start_tls(context, server_name=server_name)
 
     async def read(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -316,6 +319,20 @@ async def log_in(connection: Connection, parameters: Mapping[str, str], password
                 scram.set_server_final(data.decode())
             elif method != AUTHENTICATION_OK:
                 raise ProtocolError(f"the server asks for authentication method {method}, not for SCRAM")
+
+
+async def run(connection: Connection, statement: str) -> None:
+    """Run statements whose results do not matter."""
+    connection.write(message(b"Q", _strings(statement)))
+    failure: ServerError | None = None
+    while True:
+        kind, payload = await connection.read_message()
+        if kind == b"E":
+            failure = ServerError(payload)
+        elif kind == b"Z":
+            if failure is not None:
+                raise failure
+            return
 
 
 async def read_password(connection: Connection) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import psycopg2
+import psycopg2.extensions
 
 from local.certificates import Certificates
 from local.postgres import PostgresServer
@@ -68,8 +69,22 @@ def _client(credential: Credential) -> Any:
     return session.client("rds")
 
 
+class Connection(psycopg2.extensions.connection):
+    """In autocommit from the start; `with` closes it, and begins no transaction."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.autocommit = True
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def connect(host: str, port: int, ca_file: Path, **settings: Any) -> Any:
-    """Connect as the library does: to the real-looking name at a local address, verified in full, in autocommit."""
+    """Connect as the library does: to the real-looking name at a local address, verified in full."""
     defaults: dict[str, Any] = {
         "host": host,
         "hostaddr": "127.0.0.1",
@@ -78,10 +93,9 @@ def connect(host: str, port: int, ca_file: Path, **settings: Any) -> Any:
         "sslmode": "verify-full",
         "sslrootcert": str(ca_file),
         "connect_timeout": 10,
+        "connection_factory": Connection,
     }
-    connection = psycopg2.connect(**defaults | settings)
-    connection.autocommit = True
-    return connection
+    return psycopg2.connect(**defaults | settings)
 
 
 def value(connection: Any, statement: str) -> Any:
