@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ from local.runtime import (
 __all__ = ["ControlPlane", "Events", "Instance", "MotoDirectory", "Proxy", "SecretRefused", "TargetHealth"]
 
 SESSION_SECONDS = 12 * 3600
+REMEMBERED_ANSWERS = 100
 
 _log = logging.getLogger(__name__)
 
@@ -291,8 +293,25 @@ def _hook_calls(moto: Moto, plane: ControlPlane) -> None:
     def authorize(_: Method, self: Any, *_resource: Any) -> None:
         plane.directory.authorize(self)
 
+    answers: OrderedDict[str, Any] = OrderedDict()
+    lock = threading.Lock()
+
     @moto.around(BaseResponse, "call_action")
     def call(original: Method, self: Any) -> Any:
+        """Answer a call that an SDK repeats, because the answer was lost on the way, as it was answered before."""
+        identity = self.headers.get("amz-sdk-invocation-id")
+        with lock:
+            if identity in answers:
+                return answers[identity]
+        answer = attempt(original, self)
+        if identity and int(answer[0]) < 400:
+            with lock:
+                answers[identity] = answer
+                while len(answers) > REMEMBERED_ANSWERS:
+                    answers.popitem(last=False)
+        return answer
+
+    def attempt(original: Method, self: Any) -> Any:
         """Answer 501 where moto would answer 500: SDKs do not try that again, for minutes, but show it."""
         try:
             return original(self)

@@ -420,6 +420,16 @@ def test_what_is_not_implemented_fails_at_once(aws):
     assert refusal.value.response["Error"]["Code"] == "NotImplemented"
 
 
+def test_repeated_attempt_is_answered_as_the_first(aws):
+    def same_call(request: Any, **_: Any) -> None:
+        del request.headers["amz-sdk-invocation-id"]
+        request.headers["amz-sdk-invocation-id"] = "the-same"
+
+    own = Account(aws.url)
+    own.iam.meta.events.register("before-send.iam.CreateRole", same_call)
+    assert own.role("repeated") == own.role("repeated")
+
+
 def test_register_target_of_an_unknown_instance_is_refused(aws):
     aws.proxy("lost")
     with pytest.raises(ClientError, match="DBInstanceNotFound"):
