@@ -16,6 +16,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from . import driver  # noqa: F401  before all that imports psycopg2
 from .errors import CannotConnect, ConnectionLost, Error, LoginRefused, NotCommitted, NotConfigured, PoolExhausted
 from .keeper import Keeper
 from .settings import Settings
