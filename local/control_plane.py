@@ -33,10 +33,11 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.rds.exceptions import DBInstanceNotFoundError
 from moto.rds.models import DBProxyTarget, RDSBackend, rds_backends
+from moto.secretsmanager.models import secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from local.corrections import Method, Moto, correct
-from local.directory import MotoDirectory, SecretRefused, current_value
+from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
 from local.runtime import (
     Archive,
     FunctionVersion,
@@ -50,6 +51,8 @@ __all__ = ["ControlPlane", "Events", "Instance", "MotoDirectory", "Proxy", "Secr
 
 SESSION_SECONDS = 12 * 3600
 REMEMBERED_ANSWERS = 100
+
+_LOG_CALLS = ("CreateLogStream", "PutLogEvents")
 
 _log = logging.getLogger(__name__)
 
@@ -199,10 +202,12 @@ class ControlPlane:
         )
 
     def write_log(self, function: FunctionVersion, stream: str, lines: list[str]) -> None:
-        """Put what a function wrote into its log group, if it has one: without permission Lambda makes none."""
-        _, _, _, region, account, _ = function.arn.split(":", 5)
+        """Put what a function wrote into its log group, as far as its role may. No group is made: no role here may."""
+        _, partition, _, region, account, _ = function.arn.split(":", 5)
         backend = logs_backends[account][region]
-        if lines and function.log_group in backend.groups:
+        arn = f"arn:{partition}:logs:{region}:{account}:log-group:{function.log_group}:log-stream:{stream}"
+        permitted = all(role_allows(function.role_arn, f"logs:{call}", arn) for call in _LOG_CALLS)
+        if lines and permitted and function.log_group in backend.groups:
             now = int(time.time() * 1000)
             backend.ensure_log_stream(function.log_group, stream)
             events = [{"timestamp": now, "message": line} for line in lines]
@@ -462,7 +467,11 @@ def _hook_functions(moto: Moto, plane: ControlPlane) -> None:
         _: Method, self: Any, function_name: str, qualifier: Any, body: str, *_rest: Any, **__: Any
     ) -> bytes:
         """Secrets Manager rotates in the background and drops the error; here it reaches who asked for the rotation."""
-        function, invocation = plane.invoke(self, function_name, qualifier, (body or "{}").encode())
+        event = json.loads(body or "{}")
+        if "Step" in event and "SecretId" in event:  # Secrets Manager names the secret by its ARN, moto by its name
+            secrets = secretsmanager_backends[self.account_id][self.region_name].secrets
+            event["SecretId"] = secrets[event["SecretId"]].arn
+        function, invocation = plane.invoke(self, function_name, qualifier, json.dumps(event).encode())
         if invocation.function_error:
             error = json.loads(invocation.payload).get("errorMessage")
             raise LambdaClientError("InvalidRequestException", f"{function.name} failed: {error}")

@@ -29,6 +29,7 @@ from moto.rds.responses import RDSResponse
 from moto.secretsmanager.models import SecretsManagerBackend
 
 from local import policies
+from local.directory import role_allows
 
 Method = Callable[..., Any]
 
@@ -330,15 +331,22 @@ def functions_know_their_vpc(moto: Moto) -> None:
 
 
 def functions_need_a_role_that_lambda_may_assume(moto: Moto) -> None:
-    """CreateFunction refuses a role whose trust policy does not name Lambda."""
+    """CreateFunction refuses a role that does not trust Lambda, or in a VPC one that may not make interfaces."""
+
+    def reason_against(function: Any, role: Any) -> str | None:
+        if not policies.trusts(json.loads(role.assume_role_policy_document), "lambda.amazonaws.com"):
+            return "The role defined for the function cannot be assumed by Lambda."
+        if function.vpc_config and not role_allows(role.arn, "ec2:CreateNetworkInterface", "*"):
+            return "The provided execution role does not have permissions to call CreateNetworkInterface on EC2"
+        return None
 
     @moto.around(LambdaStorage, "put_function")
     def put(original: Method, self: Any, fn: Any) -> None:
         original(self, fn)
         role = iam_backends[self.account_id][self.partition].get_role_by_arn(fn.role)
-        if not policies.trusts(json.loads(role.assume_role_policy_document), "lambda.amazonaws.com"):
+        if reason := reason_against(fn, role):
             self.del_function(fn.function_name)
-            raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
+            raise InvalidParameterValueException(reason)
 
 
 def provisioned_concurrency_exists(moto: Moto) -> None:

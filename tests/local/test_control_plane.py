@@ -120,6 +120,11 @@ class Account:
         return group
 
 
+def allow(action: str | list[str], resource: str, **conditions: Any) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return statement | ({"Condition": conditions} if conditions else {})
+
+
 def package(**files: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
@@ -368,7 +373,8 @@ def test_function_keeps_snap_start(aws):
 def test_function_knows_its_vpc(aws):
     subnet = aws.ec2.describe_subnets()["Subnets"][0]
     groups = [aws.security_group("of-a-function")]
-    made = aws.function("inside", VpcConfig={"SubnetIds": [subnet["SubnetId"]], "SecurityGroupIds": groups})
+    vpc = {"SubnetIds": [subnet["SubnetId"]], "SecurityGroupIds": groups}
+    made = aws.function("inside", VpcConfig=vpc, Role=aws.role("inside", allow("ec2:CreateNetworkInterface", "*")))
     assert made["VpcConfig"]["VpcId"] == subnet["VpcId"]
 
 
@@ -376,6 +382,12 @@ def test_function_needs_a_role_that_lambda_may_assume(aws):
     role = aws.role("not-for-lambda", service="rds.amazonaws.com")
     with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
         aws.function("untrusted", Role=role)
+
+
+def test_function_in_a_vpc_needs_a_role_that_may_make_interfaces(aws):
+    vpc = {"SubnetIds": [aws.ec2.describe_subnets()["Subnets"][0]["SubnetId"]], "SecurityGroupIds": []}
+    with pytest.raises(ClientError, match="permissions to call CreateNetworkInterface"):
+        aws.function("stuck", VpcConfig=vpc)
 
 
 def test_provisioned_concurrency_lives_from_put_to_delete(aws):
@@ -631,13 +643,19 @@ def test_unknown_function_and_bad_payload_are_refused(account):
 
 
 def test_failed_rotation_step_stops_the_rotation(account, events):
-    events.answer = lambda *_: Invocation("1", b'{"errorMessage": "setSecret failed"}', "Unhandled", "")
+    asked = []
+
+    def fail(_: object, payload: bytes) -> Invocation:
+        asked.append(json.loads(payload))
+        return Invocation("1", b'{"errorMessage": "setSecret failed"}', "Unhandled", "")
+
+    events.answer = fail
     arn = account.function("rotator")["FunctionArn"]
-    account.secretsmanager.create_secret(Name="kept", SecretString="old")
+    secret = account.secretsmanager.create_secret(Name="kept", SecretString="old")["ARN"]
     with pytest.raises(ClientError, match="setSecret failed"):
         account.secretsmanager.rotate_secret(SecretId="kept", RotationLambdaARN=arn)
     assert account.secretsmanager.get_secret_value(SecretId="kept")["SecretString"] == "old"
-    assert sum(name == "invoke" for name, _ in events.seen) == 1
+    assert [(event["Step"], event["SecretId"]) for event in asked] == [("createSecret", secret)]
 
 
 def test_deleted_function_is_announced(account, events):
@@ -663,21 +681,21 @@ def handler(event, context):
     events.answer = runtime.invoke
     try:
         account.logs.create_log_group(logGroupName="/aws/lambda/whoami")
-        account.function("whoami", code, Timeout=20)
+        logs = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/whoami:*"
+        role = account.role("whoami", allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs))
+        account.function("whoami", code, Timeout=20, Role=role)
         answer = account.invoke("whoami")
-        assert json.loads(answer["Payload"]) == "arn:aws:sts::123456789012:assumed-role/whoami-role/whoami"
+        assert json.loads(answer["Payload"]) == "arn:aws:sts::123456789012:assumed-role/whoami/whoami"
         logged = account.logs.filter_log_events(logGroupName="/aws/lambda/whoami")["events"]
         assert "hello" in [event["message"] for event in logged]
+        account.iam.delete_role_policy(RoleName="whoami", PolicyName="main")
+        account.invoke("whoami")
+        assert account.logs.filter_log_events(logGroupName="/aws/lambda/whoami")["events"] == logged
     finally:
         runtime.stop()
 
 
 # --- who may do what ---
-
-
-def allow(action: str | list[str], resource: str, **conditions: Any) -> dict[str, Any]:
-    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
-    return statement | ({"Condition": conditions} if conditions else {})
 
 
 def test_directory_knows_sessions_and_their_policies(plane, account):
