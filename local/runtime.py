@@ -3,10 +3,12 @@
 What follows Lambda: an environment serves one invocation at a time and stays warm; the one used last is lent first; a
 concurrent invocation starts another; a timeout or a crash ends the environment; no cleanup code runs at its end.
 What does not: memory is not limited, a failed init is not run a second time, /opt and /var/task are folders elsewhere.
+When this process is killed, idle environments end at once and busy ones with their invocation.
 """
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
 import json
@@ -15,6 +17,7 @@ import queue
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -137,6 +140,7 @@ class LambdaRuntime:
         self._warm: dict[str, list[_Environment]] = defaultdict(list)
         self._environments: set[_Environment] = set()
         self._stopped = False
+        atexit.register(self.stop)
 
     def invoke(
         self,
@@ -183,6 +187,7 @@ class LambdaRuntime:
             environment.kill()
         for environment in environments:
             environment.join()
+        atexit.unregister(self.stop)
 
     @contextmanager
     def _concurrency(self, name: str, reserved: int | None) -> Iterator[None]:
@@ -500,6 +505,11 @@ class _RuntimeApi(ThreadingHTTPServer):
         self.inbox = inbox
         self.outbox = outbox
         self.ready = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent about the connection that a killed process leaves."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _RuntimeApiHandler(BaseHTTPRequestHandler):

@@ -154,16 +154,27 @@ def test_timeout_ends_the_environment_and_the_next_invocation_gets_another(runti
     assert json.loads(runtime.invoke(sleeping, b"0").payload) != first
 
 
-def test_crash_is_an_exit_error_and_the_next_invocation_gets_another_environment(runtime):
-    code = "import os\ndef handler(event, context):\n    return os.getpid() if event == 'pid' else os._exit(event)"
-    first = runtime.invoke(function(code), b'"pid"').payload
-    answer = runtime.invoke(function(code), b"3")
+@pytest.mark.parametrize(
+    ("crash", "reason"),
+    [
+        ("os._exit(3)", "Runtime exited with error: exit status 3"),
+        ("os._exit(0)", "Runtime exited without providing a reason"),
+        ("os.kill(os.getpid(), 9)", "Runtime exited with error: signal: killed"),
+    ],
+)
+def test_crash_is_an_exit_error_and_the_next_invocation_gets_another_environment(runtime, crash, reason):
+    crashing = function(
+        f"import os\ndef handler(event, context):\n    return os.getpid() if event == 'pid' else {crash}"
+    )
+    first = runtime.invoke(crashing, b'"pid"').payload
+    answer = runtime.invoke(crashing, b"{}")
     assert answer.function_error == "Unhandled"
     assert json.loads(answer.payload) == {
         "errorType": "Runtime.ExitError",
-        "errorMessage": f"RequestId: {answer.request_id} Error: Runtime exited with error: exit status 3",
+        "errorMessage": f"RequestId: {answer.request_id} Error: {reason}",
     }
-    assert runtime.invoke(function(code), b'"pid"').payload != first
+    assert reason in answer.log
+    assert runtime.invoke(crashing, b'"pid"').payload != first
 
 
 def test_exception_is_an_error_and_keeps_the_environment(runtime):
@@ -181,6 +192,12 @@ def test_failing_init_is_reported_as_the_function_raised_it(runtime):
     assert answer.function_error == "Unhandled"
     assert json.loads(answer.payload)["errorType"] == "LookupError"
     assert "PGHOST" in answer.log
+
+
+def test_hanging_init_is_a_timeout(runtime, monkeypatch):
+    monkeypatch.setattr("local.runtime.INIT_SECONDS", 0.2)
+    answer = runtime.invoke(function("import time\ntime.sleep(30)", timeout_seconds=1), b"{}")
+    assert json.loads(answer.payload)["errorType"] == "Sandbox.Timedout"
 
 
 def test_log_has_the_function_s_lines_between_start_and_report(runtime):
