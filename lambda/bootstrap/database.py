@@ -1,5 +1,6 @@
 """Connections to the instance itself: never through the proxy, always with its certificate and name verified."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -22,6 +23,8 @@ def connect(settings: Settings, credential: Credential) -> extensions.connection
         connect_timeout=10,
         application_name="bootstrap",
         keepalives_idle=60,
+        # When the function is killed its statement ends too, and with it the lock that the next invocation waits for.
+        options="-c client_connection_check_interval=1s",
     )
 
 
@@ -44,10 +47,23 @@ def exclusive(connection: extensions.connection) -> Iterator[extensions.cursor]:
         with connection.cursor() as cursor:
             # The instance may end idle transactions, and this one idles while another connection works for it.
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('bootstrap', 0))")
+            _lock(cursor)
             yield cursor
     except BaseException:
         with suppress(psycopg2.Error):  # that the connection is lost must not hide what was being done
             connection.rollback()
         raise
     connection.commit()
+
+
+def _lock(cursor: extensions.cursor) -> None:
+    """Take the transaction's lock, asking until it is free.
+
+    A session that waits inside a statement keeps its snapshot. The CREATE INDEX CONCURRENTLY of the invocation ahead
+    would wait for that, and both for ever.
+    """
+    while True:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('bootstrap', 0))")
+        if cursor.fetchone() == (True,):
+            return
+        time.sleep(0.1)

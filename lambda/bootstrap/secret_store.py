@@ -3,6 +3,7 @@
 import json
 import secrets
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import boto3
@@ -20,13 +21,19 @@ def new_credential(username: str) -> Credential:
     return Credential(username, secrets.token_urlsafe(32))
 
 
+@cache
+def secrets_manager() -> Any:
+    """Make the client once: doing so takes longer than most of what the function does with it."""
+    return boto3.client(
+        "secretsmanager", config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"})
+    )
+
+
 class SecretStore:
     """Read, write and restage secret values."""
 
-    def __init__(self, client: Any = None) -> None:
-        self._client = client or boto3.client(
-            "secretsmanager", config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"})
-        )
+    def __init__(self) -> None:
+        self._client = secrets_manager()
 
     def current(self, arn: str) -> Credential | None:
         """Return the credential in use, or None while the secret has no value."""

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 import boto3
 import psycopg2
 import pytest
-from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.secretsmanager.models import secretsmanager_backends
 
@@ -128,7 +127,9 @@ class Target:
     def begin_rotation(self, secret: str | None = None) -> str:
         """Do what Secrets Manager does before it invokes the function: label a version that has no value yet."""
         version = str(uuid.uuid4())
-        versions = secretsmanager_backends[ACCOUNT_ID]["us-east-1"].secrets[secret or self.secret].versions
+        arn = secret or self.secret
+        region, account = arn.split(":")[3:5]
+        versions = secretsmanager_backends[account][region].secrets[arn].versions
         for other in versions.values():
             other["version_stages"] = [stage for stage in other["version_stages"] if stage != "AWSPENDING"]
         versions[version] = {"createdate": 0, "version_id": version, "version_stages": ["AWSPENDING"]}
@@ -201,17 +202,13 @@ def secrets_manager() -> Iterator[Any]:
 
 
 @pytest.fixture
-def make_target(
-    server: PostgresServer, certificate_folder: Path, secrets_manager: Any, tmp_path: Path
-) -> Callable[[], Target]:
-    """Make targets that share the test's own folder of migrations: the shipped ones, to be added to."""
+def target(server: PostgresServer, certificate_folder: Path, secrets_manager: Any, tmp_path: Path) -> Iterator[Target]:
+    """Make a database with a folder of migrations: the shipped ones, to be added to."""
     migrations = tmp_path / "migrations"
     migrations.mkdir()
     for path in (FOLDER / "migrations").iterdir():
         (migrations / path.name).write_text(path.read_text())
-    return lambda: Target(next(_numbers), server, certificate_folder / "rds.pem", secrets_manager, migrations)
-
-
-@pytest.fixture
-def target(make_target: Callable[[], Target]) -> Target:
-    return make_target()
+    target = Target(next(_numbers), server, certificate_folder / "rds.pem", secrets_manager, migrations)
+    yield target
+    with server.administrator() as cursor:
+        cursor.execute(f"DROP DATABASE {target.database} WITH (FORCE)")

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from local.postgres import find_binaries
+
+pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+
 
 def refused(target: Any, kind: str, words: str) -> None:
     with pytest.raises(Exception, match=words) as refusal:

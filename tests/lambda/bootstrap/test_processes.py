@@ -1,0 +1,64 @@
+"""The function as Lambda runs it: whole processes, of which two may run at once and any may be killed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.postgres import find_binaries
+
+FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
+INVOKE = "import handler, json; print(json.dumps(handler.handler({'action': 'apply'}, None)))"
+
+pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+
+
+@pytest.fixture
+def unpacked(target: Any, tmp_path: Path) -> Path:
+    """Unpack the function as its zip is, with the test's migrations."""
+    folder = tmp_path / "task"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("migrations", "__pycache__"))
+    (folder / "migrations").symlink_to(target.migrations)
+    return folder
+
+
+def start(target: Any, unpacked: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", INVOKE],
+        cwd=unpacked,
+        env=os.environ | target.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_invocations_at_once_apply_everything_once(target: Any, unpacked: Path) -> None:
+    target.write("0002_slow.sql", "CREATE TABLE slow (); SELECT pg_sleep(0.2);")
+    target.write("0003_index.sql", "-- transaction: none\nCREATE INDEX CONCURRENTLY users_name ON users (name);")
+    invocations = [start(target, unpacked) for _ in range(3)]
+    answers = [json.loads(invocation.communicate(timeout=60)[0].splitlines()[-1]) for invocation in invocations]
+
+    assert [invocation.returncode for invocation in invocations] == [0, 0, 0]
+    ran = sorted(name for answer in answers for name in answer["migrations"])
+    assert ran == ["0001_users.sql", "0002_slow.sql", "0003_index.sql"]
+    assert [answer["passwords"] for answer in answers].count([target.user]) == 1
+    assert len(target.query("SELECT * FROM users")) == 3
+
+
+def test_a_killed_process_holds_nothing_up(target: Any, unpacked: Path) -> None:
+    target.write("0002_slow.sql", "CREATE TABLE slow (); SELECT pg_sleep(60);")
+    killed = start(target, unpacked)
+    assert killed.stdout
+    for line in killed.stdout:
+        if "0002_slow.sql" in line:
+            break
+    killed.kill()
+    killed.communicate()
+    target.write("0002_slow.sql", "CREATE TABLE slow ();")
+
+    assert target.invoke()["migrations"] == ["0002_slow.sql"]
