@@ -340,7 +340,8 @@ class _Exit:
         if self.status == 0:
             return "Runtime exited without providing a reason"
         if self.status < 0:
-            return f"Runtime exited with error: signal: {signal.strsignal(-self.status) or -self.status}".lower()
+            name = (signal.strsignal(-self.status) or str(-self.status)).split(":")[0].lower()
+            return f"Runtime exited with error: signal: {name}"
         return f"Runtime exited with error: exit status {self.status}"
 
 
