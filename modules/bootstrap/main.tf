@@ -56,11 +56,6 @@ resource "aws_lambda_function" "main" {
     variables = local.environment
   }
 
-  logging_config {
-    log_format = "Text"
-    log_group  = aws_cloudwatch_log_group.main.name
-  }
-
   tracing_config {
     mode = "PassThrough"
   }

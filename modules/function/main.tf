@@ -3,6 +3,10 @@ locals {
   region    = split(":", var.network.log_key_arn)[3]
   account   = split(":", var.network.log_key_arn)[4]
 
+  # What direct connections are counted against: each execution environment holds one, the bootstrap function one more.
+  headroom    = 3
+  connections = var.reserved_concurrency + 1 + local.headroom
+
   # libpq's own names; the layer's library reads the rest.
   environment = merge(
     {
@@ -51,17 +55,19 @@ resource "aws_lambda_function" "main" {
     target_arn = aws_sqs_queue.dead_letters.arn
   }
 
-  logging_config {
-    log_format = "Text"
-    log_group  = aws_cloudwatch_log_group.main.name
-  }
-
   # Isolated subnets may not reach X-Ray: the function only passes on what its caller traces.
   tracing_config {
     mode = "PassThrough"
   }
 
   depends_on = [aws_iam_role_policy.log_in, aws_iam_role_policy.runtime]
+
+  lifecycle {
+    precondition {
+      condition     = var.connection.max_clients == null ? true : local.connections <= var.connection.max_clients
+      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${var.reserved_concurrency} direct connections; with 1 for the bootstrap function and ${local.headroom} for people that is ${local.connections}, but the instance bears ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
+    }
+  }
 }
 
 resource "aws_lambda_alias" "live" {
