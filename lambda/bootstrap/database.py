@@ -9,6 +9,14 @@ from psycopg2 import extensions
 from secret_store import Credential
 from settings import Settings
 
+_OPTIONS = (
+    # When the function is killed its statement ends too, and with it the lock that the next invocation waits for.
+    "-c client_connection_check_interval=1s"
+    # The instance's own limits are for the application: a migration takes its time, and one that runs outside
+    # a transaction leaves the connection that keeps the lock idle.
+    " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+)
+
 
 def connect(settings: Settings, credential: Credential) -> extensions.connection:
     """Open a connection; PGHOSTADDR, where set, is libpq's to read."""
@@ -23,18 +31,21 @@ def connect(settings: Settings, credential: Credential) -> extensions.connection
         connect_timeout=10,
         application_name="bootstrap",
         keepalives_idle=60,
-        # When the function is killed its statement ends too, and with it the lock that the next invocation waits for.
-        options="-c client_connection_check_interval=1s",
+        options=_OPTIONS,
     )
 
 
-def accepts(settings: Settings, credential: Credential) -> bool:
-    """Tell whether the server lets this credential in."""
+def refusal(settings: Settings, credential: Credential) -> str | None:
+    """Return why the server does not let this credential in, or None when it does."""
     try:
         connect(settings, credential).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+    except psycopg2.OperationalError as error:
+        return str(error).strip()
+    return None
+
+
+def accepts(settings: Settings, credential: Credential) -> bool:
+    return refusal(settings, credential) is None
 
 
 @contextmanager
@@ -45,8 +56,6 @@ def exclusive(connection: extensions.connection) -> Iterator[extensions.cursor]:
     """
     try:
         with connection.cursor() as cursor:
-            # The instance may end idle transactions, and this one idles while another connection works for it.
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             _lock(cursor)
             yield cursor
     except BaseException:

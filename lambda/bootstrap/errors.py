@@ -3,6 +3,7 @@
 BootstrapError
 ├── EventError      the event is neither an action nor a rotation step
 ├── SettingsError   an environment variable is missing or malformed; it is named
+├── SecretError     a secret's value is no {"username": …, "password": …}
 ├── HistoryError    the files do not continue the recorded history; nothing was run
 ├── MigrationError  a statement failed; names file and line; its file was rolled back
 ├── LoginError      a user cannot log in with the password of its secret
@@ -20,6 +21,10 @@ class EventError(BootstrapError):
 
 class SettingsError(BootstrapError):
     """An environment variable is missing or malformed."""
+
+
+class SecretError(BootstrapError):
+    """A secret's value is not a user name and a password."""
 
 
 class HistoryError(BootstrapError):

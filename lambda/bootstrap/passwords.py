@@ -1,6 +1,6 @@
 """Passwords of login roles: their secret holds the value, the server only a SCRAM verifier."""
 
-from database import accepts, exclusive
+from database import accepts, exclusive, refusal
 from errors import LoginError
 from psycopg2 import extensions, sql
 from secret_store import Credential, SecretStore, new_credential
@@ -32,26 +32,17 @@ def login_works(store: SecretStore, settings: Settings, user: User) -> bool:
 
 
 def set_password(cursor: extensions.cursor, credential: Credential) -> None:
-    """Give a role its password."""
-    cursor.execute(
-        sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-            sql.Identifier(credential.username), sql.Literal(verifier(cursor, credential))
-        )
-    )
-
-
-def verifier(cursor: extensions.cursor, credential: Credential) -> str:
-    """Hash a password as the server stores it, so that no server log can show it."""
-    return extensions.encrypt_password(
+    """Give a role its password: as the verifier that the server stores, so that no server log can show it."""
+    verifier = extensions.encrypt_password(
         credential.password, credential.username, scope=cursor.connection, algorithm="scram-sha-256"
     )
+    role = sql.Identifier(credential.username)
+    cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(verifier)))
 
 
 def require_login(settings: Settings, credential: Credential) -> None:
-    if not accepts(settings, credential):
-        raise LoginError(
-            f"{credential.username} cannot log in to {settings.host}:{settings.port} with the password of its secret."
-        )
+    if reason := refusal(settings, credential):
+        raise LoginError(f"{credential.username} cannot log in with the password of its secret: {reason}")
 
 
 def _usable(credential: Credential | None, user: User) -> Credential | None:

@@ -6,6 +6,7 @@ together with the label that makes it current. Every step can be run again.
 """
 
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 from database import accepts, connect, exclusive
 from errors import RotationError
@@ -55,8 +56,8 @@ class Rotation:
                 cursor.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT").format(role))
             set_password(cursor, stand_in)
             # Should the rotation be given up here, the role is of no use to anybody later.
-            cursor.execute("SELECT (now() + interval '1 hour')::text")
-            cursor.execute(sql.SQL("ALTER ROLE {} VALID UNTIL {}").format(role, sql.Literal(*cursor.fetchone() or ())))
+            end = datetime.now(UTC) + timedelta(hours=1)
+            cursor.execute(sql.SQL("ALTER ROLE {} VALID UNTIL {}").format(role, sql.Literal(end.isoformat())))
 
     def _test(self) -> None:
         credential = self._pending()

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from errors import SecretError
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,12 @@ class SecretStore:
             text = self._client.get_secret_value(SecretId=arn, **version)["SecretString"]
         except self._client.exceptions.ResourceNotFoundException:
             return None
-        value = json.loads(text)
-        return Credential(value["username"], value["password"])
+        try:
+            value = json.loads(text)
+            return Credential(value["username"], value["password"])
+        except (ValueError, KeyError, TypeError):
+            # Without its cause, which would carry the value.
+            raise SecretError(f'The value of {arn} is not {{"username": …, "password": …}}.') from None
 
 
 def _encode(credential: Credential) -> str:

@@ -74,7 +74,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     further = _read(environment, "FURTHER_USERS", lambda text: _further_users(text, schema), default="{}")
     if application.name in [user.name for user in further]:
         raise SettingsError(f"FURTHER_USERS must not name the application user {application.name!r}.")
-    return Settings(
+    settings = Settings(
         host=_read(environment, "PGHOST", str),
         port=_read(environment, "PGPORT", int),
         database=_read(environment, "PGDATABASE", str),
@@ -84,6 +84,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         users=(application, *further),
         migration_lock_timeout=_read(environment, "MIGRATION_LOCK_TIMEOUT", str, default="10s"),
     )
+    if settings.owner in [user.name for user in settings.users]:
+        raise SettingsError(f"No user may be called {settings.owner!r}: that role owns schema {schema!r}.")
+    return settings
 
 
 def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], T], default: str | None = None) -> T:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import psycopg2
 import pytest
 
 
@@ -30,3 +31,15 @@ def test_no_password_in_answer_or_logs(target: Any, capsys: pytest.CaptureFixtur
     assert all(isinstance(json.loads(line), dict) for line in output.splitlines())
     assert target.password() not in output + json.dumps(answer) + target.server.log_file.read_text()
     assert "SCRAM-SHA-256$" in target.server.log_file.read_text()  # the verifier is what the server was sent
+
+
+def test_after_a_rotation_only_the_new_password_works(target: Any) -> None:
+    target.invoke()
+    old = target.password()
+    target.rotate(target.begin_rotation())
+
+    assert target.password() != old
+    assert target.query("SELECT current_user") == [(target.user,)]
+    with pytest.raises(psycopg2.OperationalError):
+        target.connect(password=old)
+    assert target.invoke()["passwords"] == []

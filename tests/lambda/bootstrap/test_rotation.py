@@ -10,6 +10,8 @@ import pytest
 
 from local.postgres import find_binaries
 
+pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 
@@ -22,20 +24,6 @@ def refused(call: Callable[[], object], words: str) -> None:
 def stages(target: Any) -> dict[str, list[str]]:
     answer = target.secrets_manager.describe_secret(SecretId=target.secret)
     return dict(answer["VersionIdsToStages"])
-
-
-def test_the_new_password_works_and_the_old_one_no_longer(target: Any) -> None:
-    target.invoke()
-    old = target.password()
-    version = target.begin_rotation()
-    target.rotate(version)
-
-    assert target.password() != old
-    assert "AWSCURRENT" in stages(target)[version]
-    assert target.query("SELECT current_user") == [(target.user,)]
-    with pytest.raises(psycopg2.OperationalError):
-        target.connect(password=old)
-    assert target.invoke()["passwords"] == []
 
 
 def test_the_old_password_works_until_the_new_one_was_tested(target: Any) -> None:
@@ -175,7 +163,6 @@ def test_a_pending_value_for_another_user_is_refused(target: Any) -> None:
         refused(lambda step=step: target.rotate(version, step), "holds no password of")  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
 def test_twenty_rotations_under_load(target: Any) -> None:
     """Whoever reads the secret again after a refusal gets in at the second try, as the library does."""
     target.invoke()

@@ -1,6 +1,7 @@
 """Who may log in, how, and what they may do."""
 
 import json
+import traceback
 from typing import Any
 
 import psycopg2
@@ -214,6 +215,20 @@ def test_a_wrong_variable_is_named(target: Any, name: str, value: str, words: st
     with pytest.raises(Exception, match=words) as refusal:
         target.invoke(**{name: value})
     assert type(refusal.value).__name__ == "SettingsError"
+
+
+def test_a_role_that_owns_is_no_user(target: Any) -> None:
+    with pytest.raises(Exception, match="that role owns schema"):
+        target.invoke(APPLICATION_USER=f"{target.schema}_owner")
+
+
+def test_a_malformed_secret_is_refused_without_showing_it(target: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    target.secrets_manager.put_secret_value(SecretId=target.secret, SecretString='{"password": "hidden"')
+
+    with pytest.raises(Exception, match=f"The value of {target.secret} is not") as refusal:
+        target.invoke()
+    assert type(refusal.value).__name__ == "SecretError"
+    assert "hidden" not in "".join(traceback.format_exception(refusal.value)) + capsys.readouterr().out
 
 
 def test_plan_lists_and_changes_nothing(target: Any) -> None:
