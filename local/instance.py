@@ -59,7 +59,7 @@ class InstanceListener(wire.Listener):
             except BaseException:
                 server.abort()
                 raise
-        client.peer, server.peer = server, client
+        client.pair(server)
         client.relay(server.write, server.close)
         server.relay(client.write, client.close)
 

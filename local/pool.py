@@ -93,8 +93,9 @@ class Key(NamedTuple):
 class ServerConnection:
     """One connection to the database, lent to a session or idle."""
 
-    def __init__(self, number: int, key: Key, connection: wire.Connection, statuses: bytes) -> None:
+    def __init__(self, number: int, key: Key, target: Target, connection: wire.Connection, statuses: bytes) -> None:
         self.number = number
+        self.target = target
         self.key = key
         self.connection = connection
         self.statuses = statuses  # the ParameterStatus messages of its start
@@ -153,18 +154,11 @@ class ServerConnection:
 
     def lend(self, session: "Session") -> None:
         self.session = session
-        self.connection.peer, session.client.peer = session.client, self.connection
+        self.connection.pair(session.client)
 
     def take_back(self) -> None:
-        """Part from the session; whatever was paused for the other's sake goes on."""
-        session, self.session = self.session, None
-        self.connection.peer = None
-        if not self.connection.closed:
-            self.connection.transport.resume_reading()
-        if session is not None:
-            session.client.peer = None
-            if not session.client.closed:
-                session.client.transport.resume_reading()
+        self.session = None
+        self.connection.part()
 
     def end(self) -> None:
         self.connection.write(_TERMINATE)
@@ -212,6 +206,8 @@ class Pool:
 
     def register(self, target: Target | None) -> None:
         """Set the target; connections to another are not lent again."""
+        if target == self._target:
+            return
         self._target = target
         self._tls = None
         if target is not None:
@@ -259,8 +255,8 @@ class Pool:
         first = self._first_waiting()
         own = self._waiting.get(server.key)
         overdue = first is not None and (own is None or own[0].since > first.since + _PATIENCE_SECONDS)
-        if overdue and self.total >= self.max_connections:
-            self._close(server)  # makes room for another key's client
+        if server.target != self._target or (overdue and self.total >= self.max_connections):
+            self._close(server)  # makes room: for another target's, or for another key's client
             return
         if own is not None:
             self._leave(own[0]).granted(server)
@@ -346,15 +342,16 @@ class Pool:
         except wire.ServerError as error:
             self._opened(key, failed=True)
             self._failed(key, error)
-            if error.sqlstate not in _PASSING:
+            # While other connections of this key serve, a new password may be on its way into the secret.
+            if error.sqlstate not in _PASSING and not any(server.key == key for server in self.servers):
                 for waiter in list(self._waiting.get(key, ())):
                     self._leave(waiter).refused("XX000", f"Request returned an error: {error.message}.")
         except (OSError, wire.ProtocolError) as error:
             self._opened(key, failed=True)
             self.health = TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out")
-        except BaseException:
+        except Exception:
             self._opened(key, failed=True)
-            raise
+            log.exception("%s: cannot open a connection for user %s", self._name, key.user)
         else:
             self._opened(key, failed=False)
             self.health = TargetHealth("AVAILABLE")
@@ -393,7 +390,7 @@ class Pool:
         except BaseException:
             connection.abort()
             raise
-        return ServerConnection(next(self._numbers), key, connection, statuses)
+        return ServerConnection(next(self._numbers), key, target, connection, statuses)
 
     def _lost(self, server: ServerConnection) -> None:
         """Meet the end of a connection, wherever it came from."""

@@ -39,6 +39,8 @@ _FUNCTION, _QUERY, _SYNC, _TERMINATE = b"FQSX"
 _EXTENDED = frozenset((_BIND, _CLOSE, _DESCRIBE, _EXECUTE, _FLUSH, _PARSE))
 _USES_STATEMENT = frozenset((_BIND, _DESCRIBE))
 _BEGINS = frozenset((_QUERY, _FUNCTION, *_EXTENDED)) - {_FLUSH}
+# Among what is awaited: here ends a copy. A batch has its Sync after that, a Query stands before it.
+_END_OF_BATCHS_COPY, _END_OF_QUERYS_COPY = _COPY_ENDS = (_COPY_DONE, _COPY_FAIL)
 _COPY = frozenset((_COPY_DATA, _COPY_DONE, _COPY_FAIL))
 _UNSUPPORTED = {"options": "command-line options", "replication": "streaming replication mode"}
 
@@ -271,13 +273,13 @@ class Session:
         self._held = b""  # begin of a message that is to be seen whole
         self._rest = 0  # bytes of a message whose begin has passed
         self._drop_rest = False
-        self._awaited: deque[int] = deque()  # the messages for which ReadyForQuery is still to come
+        self._awaited: deque[int] = deque()  # what ReadyForQuery is still to come for
         self._in_batch = False  # extended messages were sent, Sync was not
         self._skipping = False  # all messages until Sync, after an error of the proxy's own
         self._copying = False
         self._unnamed: bytes | None = None  # the Parse of the client's unnamed statement
         self._parsed = False  # … and whether this server connection has that statement
-        self._own_parse = False  # the next ParseComplete answers the proxy, not the client
+        self._own_parse: int | None = None  # so many ReadyForQuery come before a ParseComplete that is the proxy's own
         proxy.sessions.add(self)
         client.relay(self._received, self._client_lost)
 
@@ -315,7 +317,8 @@ class Session:
                 assert self._unnamed is not None
                 self._forward(data[start:position] + self._unnamed)
                 start = position
-                self._own_parse = self._parsed = True
+                self._parsed = True
+                self._own_parse = sum(awaited not in _COPY_ENDS for awaited in self._awaited)
             position += length
         end = min(position, size)
         self._rest = position - end
@@ -346,11 +349,20 @@ class Session:
             if kind == _PARSE:
                 self._parse(data, position, length)
         elif kind in _COPY:
-            self._copying &= kind == _COPY_DATA
+            if kind != _COPY_DATA:
+                self._end_copy()
         else:
             self.client.refuse("08P01", f"unexpected message {chr(kind)!r}")
         # What only ends or continues something needs no server connection; a late CopyData is ignored by a server, too.
         return not (unheard and kind not in _BEGINS)
+
+    def _end_copy(self) -> None:
+        if self._copying:
+            self._copying = False
+        elif self._in_batch:  # sent before the server has said that it copies
+            self._awaited.append(_END_OF_BATCHS_COPY)
+        elif self._awaited:
+            self._awaited.append(_END_OF_QUERYS_COPY)
 
     def _judge(self, data: bytes, start: int, length: int) -> None:
         if self.pinned is not None:
@@ -434,7 +446,7 @@ class Session:
         ):
             return
         self._server = None
-        self._parsed = self._own_parse = False
+        self._parsed, self._own_parse = False, None
         self._pool.release(server)
 
     def _pin(self, reason: str) -> None:
@@ -464,22 +476,35 @@ class Session:
 
     def answered(self) -> None:
         """ReadyForQuery."""
-        if self._awaited:
+        while self._awaited and self._awaited.popleft() in _COPY_ENDS:
+            pass
+        while self._awaited and self._awaited[0] == _END_OF_QUERYS_COPY:  # which never began
             self._awaited.popleft()
+        if self._own_parse:
+            self._own_parse -= 1
 
     def failed(self) -> None:
         """ErrorResponse."""
-        self._copying = self._own_parse = False
+        self._copying = False
+        if self._own_parse == 0:
+            self._own_parse = None
 
     def copying(self) -> None:
-        """CopyInResponse: the server ignores each Sync until the copy ends, also those under way."""
-        self._copying = True
-        self._in_batch = self._in_batch or _SYNC in self._awaited
-        self._awaited = deque(kind for kind in self._awaited if kind != _SYNC)
+        """CopyInResponse: until the copy ends the server ignores each Sync, also those under way."""
+        waiting = list(self._awaited)
+        end = next((index for index, kind in enumerate(waiting) if kind in _COPY_ENDS), None)
+        during = waiting[:end]
+        self._copying = end is None
+        self._in_batch = self._in_batch or (self._copying and _SYNC in during)
+        self._awaited = deque(kind for kind in during if kind != _SYNC)
+        if end is not None:
+            self._awaited.extend(waiting[end + 1 :])
 
     def is_own_parse(self) -> bool:
         """ParseComplete: tell whether it is for the proxy, not for the client."""
-        own, self._own_parse = self._own_parse, False
+        own = self._own_parse == 0
+        if own:
+            self._own_parse = None
         return own
 
     def server_lost(self, *, told: bool) -> None:

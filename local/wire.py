@@ -1,6 +1,7 @@
 """PostgreSQL's protocol 3.0: its messages, a connection they arrive on, and the listener that accepts connections."""
 
 import asyncio
+import logging
 import ssl
 import struct
 from collections.abc import Callable, Mapping
@@ -10,6 +11,8 @@ import scramp
 
 from local.certificates import HostCertificate
 from local.loop import run_in
+
+log = logging.getLogger(__name__)
 
 AUTHENTICATION_TIMEOUT_SECONDS = 60.0
 
@@ -104,6 +107,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.peer: Connection | None = None
         self.closed = False
+        self._full = False
         self._opened, self._ended = opened, ended
         self._buffer = bytearray()
         self._arrival: asyncio.Future[None] | None = None
@@ -131,12 +135,30 @@ class Connection(asyncio.Protocol):
         self._ended(self)
 
     def pause_writing(self) -> None:
+        self._full = True
         if self.peer is not None:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self._full = False
         if self.peer is not None:
             self.peer.transport.resume_reading()
+
+    def pair(self, peer: "Connection") -> None:
+        """Make each the other's peer."""
+        for one, other in ((self, peer), (peer, self)):
+            one.peer = other
+            if one._full:
+                other.transport.pause_reading()
+
+    def part(self) -> None:
+        """End that; whichever was not read for the other's sake is read again."""
+        peer, self.peer = self.peer, None
+        if peer is not None:
+            peer.peer = None
+            for connection in (self, peer):
+                if not connection.closed:
+                    connection.transport.resume_reading()
 
     async def start_tls(self, context: ssl.SSLContext, *, server_name: str | None = None) -> None:
         """Continue in TLS: as the server, or as the client of `server_name`."""
@@ -288,7 +310,10 @@ class Listener:
             connection.refuse("08P01", str(problem))
         except OSError:  # so are a timeout and a failure of TLS
             connection.abort()
-        except BaseException:
+        except Exception:
+            log.exception("a connection was given up")
+            connection.refuse("XX000", "Unknown error.")
+        except asyncio.CancelledError:
             connection.abort()
             raise
 

@@ -2,12 +2,14 @@
 
 import datetime
 import os
+import random
 import signal
 import socket
 import ssl
 import struct
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import StringIO
@@ -206,6 +208,16 @@ def test_a_wrong_secret_is_told_and_makes_the_target_unhealthy(stand: Stand) -> 
     stand.secrets["app"] = Secret("app", PASSWORD)  # read anew for each server connection
     stand.connect().close()
     assert stand.proxy.health.state == "AVAILABLE"
+
+
+def test_while_a_password_changes_its_users_wait_for_the_new_one(stand: Stand) -> None:
+    with stand.connect() as first, stand.connect() as second:
+        first.autocommit = False
+        value(first, "SELECT 1")
+        stand.secrets["app"] = Secret("app", "not yet valid")
+        threading.Timer(0.5, stand.secrets.update, [{"app": Secret("app", PASSWORD)}]).start()
+        assert value(second, "SELECT 2") == 2
+        first.rollback()
 
 
 def test_a_database_that_does_not_exist_is_told(stand: Stand) -> None:
@@ -712,10 +724,61 @@ def test_two_hundred_clients_keep_to_the_pool(stand: Stand) -> None:
     stand.await_metrics(client_connections=0)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_any_mixture_in_any_pieces_is_answered_as_the_server_would(stand: Stand, seed: int) -> None:
+    """Six clients on a pool of four: every answer is complete, in order, and its own client's."""
+    stand.proxy.configure(ProxySettings(PoolSettings(stand.secrets.get, 14, borrow_timeout_seconds=20)))
+    exchanges: list[tuple[Callable[[int], bytes], str]] = [
+        (lambda n: query(f"SELECT {n}"), "TDCZ"),
+        (lambda n: query(f"BEGIN; SELECT {n}"), "CTDCZ"),
+        (lambda n: query(f"SELECT {n}; ROLLBACK"), "TDCCZ"),  # with a warning where no transaction is open
+        (lambda n: query(f"SELECT {n}; SELEKT"), "EZ"),
+        (lambda n: query(f"SELECT {n} -- {'x' * 15_000}"), "TDCZ"),
+        (lambda n: parse(f"SELECT {n}") + BIND + EXECUTE + SYNC, "12DCZ"),
+        (lambda n: parse(f"SELECT {n}") + wire.message(b"D", b"S\0") + SYNC + BIND + EXECUTE + SYNC, "1tTZ2DCZ"),
+        (lambda n: parse(f"SELECT {n}") + SYNC + query("SELEKT") + BIND + EXECUTE + SYNC, "1ZEZ2DCZ"),
+        (lambda n: parse(f"SELECT {n}") + FLUSH + BIND + FLUSH + EXECUTE + EXECUTE + SYNC, "12DCCZ"),
+        (
+            lambda n: parse("COPY items FROM STDIN") + BIND + EXECUTE + wire.message(b"d", b"%d\n" % n) + COPIED + SYNC,
+            "12GCZ",
+        ),
+        (lambda n: query("COPY items FROM STDIN") + wire.message(b"d", b"%d\n" % n) + COPIED, "GCZ"),
+    ]
+
+    def work(number: int) -> None:
+        choice = random.Random(seed * 100 + number)  # noqa: S311
+        with RawClient(stand) as client:
+            client.log_in(stand.token())
+            for _ in range(25):
+                batch = [(choice.randrange(10**6), *choice.choice(exchanges)) for _ in range(choice.randint(1, 4))]
+                data = query("ROLLBACK") + b"".join(build(n) for n, build, _ in batch)
+                while data:
+                    size = choice.choice((1, 5, 100, 5000, 20_000))
+                    client.send(data[:size])
+                    data = data[size:]
+                assert client.answers().replace("N", "") == "CZ"
+                for n, _, kinds in batch:
+                    client.row = b""
+                    answer = "".join(client.answers() for _ in range(kinds.count("Z"))).replace("N", "")
+                    assert answer == kinds or failed(answer)
+                    assert client.row in (b"", b"%d" % n)
+                    assert client.row or "D" not in answer
+
+    def failed(answer: str) -> bool:
+        return "E" in answer  # an earlier one of the batch has failed its transaction
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(work, range(6)))
+    metrics = stand.await_metrics(client_connections=0, borrowed=0)
+    assert metrics.pins == 0
+    assert metrics.server_connections <= 4
+
+
 BIND = wire.message(b"B", b"\0\0\0\0\0\0\0\0")
 EXECUTE = wire.message(b"E", b"\0\0\0\0\0")
 FLUSH = wire.message(b"H")
 SYNC = wire.message(b"S")
+COPIED = wire.message(b"c")
 
 
 def parse(statement: str, name: bytes = b"") -> bytes:
