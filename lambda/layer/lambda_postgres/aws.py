@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
 from . import credentials, signature
@@ -43,7 +43,7 @@ def secret_login(settings: Settings, *, stage: str, now: float) -> Login | None:
     if status == 200:
         secret = _parse(answer.get("SecretString"))
         user, password = secret.get("username", settings.user), secret.get("password")
-        if isinstance(user, str) and isinstance(password, str) and password:
+        if _is_login_text(user) and _is_login_text(password):
             return Login(user, password)
         raise LoginRefused(settings.target, f"{arn} must hold JSON with username and password")
 
@@ -97,6 +97,11 @@ def _parse(text: str | bytes | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _is_login_text(value: object) -> TypeGuard[str]:
+    """Tell whether libpq can send it: on a NUL psycopg2 would raise where a traceback shows the password."""
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def _parse_arn(arn: str) -> tuple[str, str]:

@@ -109,11 +109,12 @@ class GuardedCursor(cursor):
     """A cursor that warns of statements that would pin."""
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
-        _warn("DECLARE …" if self.name else self._as_sent(query, vars))
+        _warn("DECLARE …" if self.name else self.mogrify(query, vars))
         super().execute(query, vars)
 
-    def _as_sent(self, query: Any, parameters: Any) -> str | bytes:
-        return self.mogrify(query, parameters)
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        _warn(self.mogrify(query))
+        super().executemany(query, vars_list)
 
 
 class GuardedConnection(connection):
@@ -126,6 +127,11 @@ class GuardedConnection(connection):
     def set_client_encoding(self, encoding: str) -> None:
         _warn("SET client_encoding")
         super().set_client_encoding(encoding)
+
+    def set_session(self, *arguments: Any, **options: Any) -> None:
+        if self.autocommit:
+            _warn("SET default_transaction_…")
+        super().set_session(*arguments, **options)
 
     def reset(self) -> None:
         _warn("DISCARD ALL")

@@ -76,6 +76,7 @@ def test_these_pin(sql, reason):
         "SHOW search_path",
         "SELECT * INTO temperatures FROM t",
         "SELECT currval('s')",
+        "SELECT 1 /* never ended; SET x = 1",
         "",
         "SELECT '" + "x" * 16_375 + "'",
     ],
@@ -103,17 +104,19 @@ def test_the_guard_warns_once_for_each_shape_of_statement(guarded, capsys):
         for number in range(3):
             cursor.execute("SELECT pg_advisory_lock(%s)", [number])
         cursor.execute("SELECT 1")
+        cursor.executemany("SELECT nextval(%s::regclass)", [])
         cursor.execute("LISTEN jobs")
-    assert warnings(capsys) == ["SELECT pg_advisory_lock(?)", "LISTEN jobs"]
+    assert warnings(capsys) == ["SELECT pg_advisory_lock(?)", "SELECT nextval(%s::regclass)", "LISTEN jobs"]
 
 
 def test_the_guard_knows_what_psycopg2_sends_by_itself(guarded, capsys):
     with guarded.connection() as conn:
         conn.set_client_encoding("LATIN1")
+        conn.set_session(readonly=True)
         conn.reset()
     with guarded.transaction() as conn, conn.cursor("named") as cursor:
         cursor.execute("SELECT 1")
-    assert warnings(capsys) == ["SET client_encoding", "DISCARD ALL", "DECLARE …"]
+    assert warnings(capsys) == ["SET client_encoding", "SET default_transaction_…", "DISCARD ALL", "DECLARE …"]
 
 
 def test_the_guards_statements_hold_no_values(guarded, capsys):

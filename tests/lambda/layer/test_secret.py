@@ -67,6 +67,11 @@ def test_a_wrong_password_is_shown_to_the_server_once(keeper, secrets, server):
         ((400, {"__type": "com.amazonaws#DecryptionFailure"}), LoginRefused, r": DecryptionFailure; .*kms:Decrypt"),
         ((400, {"__type": "ResourceNotFoundException"}), LoginRefused, "ResourceNotFoundException"),
         ((200, {"SecretString": '{"username": "app"}'}), LoginRefused, "must hold JSON with username and password"),
+        (
+            (200, {"SecretString": r'{"password": "canary\u0000"}'}),
+            LoginRefused,
+            "must hold JSON with username and password",
+        ),
         ((200, {"SecretString": "canary"}), LoginRefused, "must hold JSON"),
         ((200, b"canary"), LoginRefused, "must hold JSON"),
         ((200, b"[1]"), LoginRefused, "must hold JSON"),
