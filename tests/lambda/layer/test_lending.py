@@ -8,7 +8,7 @@ import threading
 import lambda_postgres
 import psycopg2
 import pytest
-from lambda_postgres import Keeper
+from lambda_postgres import ConnectionLost, Keeper
 
 
 def pid(conn):
@@ -110,6 +110,15 @@ def test_a_notice_on_an_idle_connection_is_no_death(keeper, server):
 def test_a_connection_closed_by_the_borrower_is_replaced(keeper):
     with keeper.connection() as conn:
         conn.close()
+    assert lend_pid(keeper)
+
+
+def test_a_keeper_closed_inside_a_loan_opens_another_for_the_next(keeper):
+    with keeper.connection() as conn:
+        keeper.close()
+        assert conn.closed
+        with pytest.raises(ConnectionLost), keeper.connection() as inner:
+            inner.cursor()
     assert lend_pid(keeper)
 
 
