@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,10 @@ def run(directory: Path) -> int:
     """Run the demonstration and leave the stack up; interrupted or failed, leave no process behind."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _say("The local stack starts" if service.start(directory) else "The local stack is up already")
+        _say("The local stack")
+        if not service.start(directory):
+            print("  is up already")
+        print(textwrap.indent(service.log_file(directory).read_text().partition("\n20")[0], "  "))
         _deploy(directory)
         _say("A second plan")
         print("  " + _no_changes(directory))

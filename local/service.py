@@ -1,6 +1,7 @@
 """The stack as a background service: one a folder, known by the lock that its process holds."""
 
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -29,7 +30,9 @@ def serve(directory: Path, *, port: int = 0) -> int:
             return 1
         _remove_leftovers(directory)
         try:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout)
             with Stack(directory, port=port) as stack:
+                print("\n".join(stack.components()), flush=True)
                 _write_makefile(directory, stack.variables())
                 told_to_stop.wait()
         except OSError as error:
@@ -41,7 +44,7 @@ def serve(directory: Path, *, port: int = 0) -> int:
 
 
 def start(directory: Path) -> bool:
-    """Start the service in the background unless it runs; return whether it had to be started.
+    """Start the service in the background unless it runs; tell whether it had to be started.
 
     Raises RuntimeError with the end of its log when it does not come up.
     """

@@ -19,8 +19,8 @@ from local.certificates import Authority, Certificates
 from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
 from local.instance import InstanceListener
 from local.loop import LoopThread
-from local.postgres import PostgresServer, find_binaries
 from local.pool import PoolSettings, Secret, Target
+from local.postgres import PostgresServer, find_binaries
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
 from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
@@ -120,6 +120,19 @@ class Stack(Events):
             "RDS Proxy           a stand-in of this project (local/proxy.py)",
             f"Lambda              awslambdaric on {version}",
         ]
+
+    def logs(self) -> list[Path]:
+        """Return the files that functions and servers have written to."""
+        return sorted(path for path in (self._folder / "logs").rglob("*") if path.is_file())
+
+    def running(self) -> list[str]:
+        """Name the databases and proxies that run."""
+        return [*self._servers, *self._proxies]
+
+    def restart_databases(self) -> None:
+        """Restart every server, as a reboot of its instance does: every connection is lost."""
+        for server in self._servers.values():
+            server.restart()
 
     # --- what happens in the account ---
 

@@ -1,7 +1,7 @@
 """A storm of connections: more execution environments than max_connections, each holding its own connection.
 
-Once directly, as terraform/dev connects, and once through the proxy's stand-in, as terraform/prod does. The environments
-are threads of a few processes (local/storm_clients.py), each with a connection of lambda_postgres. Everything is on
+Once directly, as terraform/dev connects, and once through the proxy's stand-in, as terraform/prod does. Environments
+are threads of a few processes (local/storm_clients.py), each with a connection of lambda_postgres. All of it is on
 loopback, bounded in count and time, and stopped at the end.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from local.certificates import Authority, Certificates
+from local.certificates import Certificates
 from local.instance import InstanceListener
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
@@ -32,7 +32,7 @@ from local.tokens import Credential
 ENVIRONMENTS = 200
 PROCESSES = 4
 SECONDS = 10
-RAMP_SECONDS = 3  # environments start one after another, as Lambda's do
+RAMP_SECONDS = 3  # before them: environments start one after another, as Lambda's do
 INTERVAL_SECONDS = 0.2  # each asks five times a second
 MAX_CONNECTIONS = 90  # modules/database reckons this for a db.t4g.micro
 POOL_PERCENT = 25
@@ -114,10 +114,10 @@ def run() -> str:
 
         with server.administrator() as cursor:
             cursor.execute(sql.SQL("GRANT rds_iam TO {}").format(sql.Identifier(USER)))
-        direct = _send("directly", server, host, instance.port, certificates, "rds")
+        direct = _send("directly", server, (host, instance.port), certificates.ca_file("rds"))
         with server.administrator() as cursor:
             cursor.execute(sql.SQL("REVOKE rds_iam FROM {}").format(sql.Identifier(USER)))
-        pooled = _send("through the proxy", server, proxy_host, proxy.port, certificates, "proxy")
+        pooled = _send("through the proxy", server, (proxy_host, proxy.port), certificates.ca_file("proxy"))
     return _table([direct, pooled])
 
 
@@ -133,15 +133,13 @@ def _fill(server: PostgresServer, password: str) -> None:
         cursor.execute(sql.SQL("GRANT SELECT ON users TO {}").format(sql.Identifier(USER)))
 
 
-def _send(
-    way: str, server: PostgresServer, host: str, port: int, certificates: Certificates, authority: Authority
-) -> Outcome:
+def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_certificates: Path) -> Outcome:
     settings = {
-        "host": host,
-        "port": port,
+        "host": endpoint[0],
+        "port": endpoint[1],
         "database": "app",
         "user": USER,
-        "root_certificates": str(certificates.ca_file(authority)),
+        "root_certificates": str(root_certificates),
         "auth": "iam",
         "region": REGION,
         "retry_seconds": 0,  # what the server says at once is what is counted
@@ -160,20 +158,13 @@ def _send(
         "PGHOSTADDR": "127.0.0.1",
         "AWS_ACCESS_KEY_ID": _CREDENTIAL.access_key_id,
         "AWS_SECRET_ACCESS_KEY": _CREDENTIAL.secret_access_key,
-        "DB_LOG_LEVEL": "ERROR",
-        "DB_METRICS": "off",
     }
     with ExitStack() as resources:
         most = resources.enter_context(_Watch(server))
+        command = [sys.executable, str(root / "local" / "storm_clients.py")]
         processes = [
             resources.enter_context(
-                subprocess.Popen(
-                    [sys.executable, root / "local" / "storm_clients.py"],
-                    env=environment,
-                    text=True,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )  # fmt: skip
+                subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )
             for _ in range(PROCESSES)
         ]
@@ -215,7 +206,7 @@ class _Watch(threading.Thread):
 
 
 def _outcome(way: str, measured: list[dict[str, Any]], server_connections: int) -> Outcome:
-    seconds = [second for process in measured for second in process["seconds"]]
+    seconds = [second for process in measured for second in process["query_seconds"]]
     refusals = sum((Counter(process["refusals"]) for process in measured), Counter())
     percentiles = statistics.quantiles(seconds, n=100)
     return Outcome(
@@ -223,7 +214,7 @@ def _outcome(way: str, measured: list[dict[str, Any]], server_connections: int) 
         connected=sum(process["connected"] for process in measured),
         refused=sum(process["refused"] for process in measured),
         refusal=refusals.most_common(1)[0][0] if refusals else "",
-        queries_per_second=sum(process["queries"] for process in measured) / SECONDS,
+        queries_per_second=len(seconds) / SECONDS,
         p50_milliseconds=percentiles[49] * 1000,
         p99_milliseconds=percentiles[98] * 1000,
         server_connections=server_connections,

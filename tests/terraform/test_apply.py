@@ -1,0 +1,251 @@
+"""dev and prod applied unmodified on the local stack, side by side: each lives once, and many promises are asked of it."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+NO_CHANGES, CHANGES = 0, 2
+
+
+@dataclass
+class Life:
+    """What one environment showed and left behind, from its first plan to its end."""
+
+    name: str
+    stack: Stack = field(repr=False)
+    folder: Path
+    outputs: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = field(default_factory=dict)
+    second_plan: int = -1
+    sabotage: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    resources_left: list[str] = field(default_factory=list)
+
+    def live(self) -> "Life":
+        self._terraform("init", "-lockfile=readonly", f"-backend-config=path={self._state}")
+        self._apply("create")
+        self.outputs = {name: o["value"] for name, o in json.loads(self._terraform("output", "-json").stdout).items()}
+        self.answer = self._invoke()
+        self.second_plan = self._plan("second").returncode
+        self.secrets = {
+            "master password": self._password(self.outputs["master_secret_arn"]),
+            "application password": self._password(self.outputs["application"]["secret_arn"]),
+        }
+        if self.name == "prod":
+            self.sabotage = Sabotage(self).results()
+            self._apply("unprotect", "-var=deletion_protection=false")
+            self._apply("destroy", "-destroy", "-var=deletion_protection=false")
+        else:
+            self._apply("destroy", "-destroy")
+        self.resources_left = [resource["type"] for resource in json.loads(self._state.read_text())["resources"]]
+        return self
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield every text that this life left in a file, with the file's name."""
+        for path in sorted(self.folder.rglob("*")):
+            if ".terraform" in path.parts or not path.is_file():
+                continue
+            if zipfile.is_zipfile(path):  # a saved plan
+                with zipfile.ZipFile(path) as plan:
+                    for name in plan.namelist():
+                        yield f"{path.name}:{name}", plan.read(name).decode(errors="replace")
+            else:
+                yield path.name, path.read_text(errors="replace")
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=self.stack.url,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def invoke_cold(self) -> tuple[dict[str, Any], bool]:
+        """Invoke in a new execution environment; tell whether the function failed."""
+        self.stack.function_deleted(self.name_of_function)  # ends the warm ones
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], Payload=b"{}")
+        return json.load(answer["Payload"]), "FunctionError" in answer
+
+    @property
+    def name_of_function(self) -> str:
+        return str(self.outputs["function"].split(":")[6])
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "terraform.tfstate"
+
+    def _apply(self, name: str, *options: str) -> None:
+        if self._plan(name, *options).returncode == CHANGES:
+            self._terraform("apply", str(self.folder / f"{name}.tfplan"))
+
+    def _plan(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        plan = self.folder / f"{name}.tfplan"
+        return self._terraform("plan", "-detailed-exitcode", f"-out={plan}", *options, expect=(NO_CHANGES, CHANGES))
+
+    def _invoke(self) -> dict[str, Any]:
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], LogType="Tail", Payload=b"{}")
+        payload = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, (payload, base64.b64decode(answer["LogResult"]).decode())
+        return dict(payload)
+
+    def _password(self, secret_arn: str) -> str:
+        try:
+            value = self.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
+        except self.client("secretsmanager").exceptions.ResourceNotFoundException:
+            return ""  # nobody logs in with it
+        return str(json.loads(value)["password"])
+
+    def _terraform(
+        self, command: str, *options: str, expect: tuple[int, ...] = (0,)
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["terraform", f"-chdir={ROOT / 'terraform' / self.name}", command, "-no-color", *options],
+            env=self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform"), "TF_IN_AUTOMATION": "1"},
+            stdin=subprocess.DEVNULL, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        with (self.folder / "terraform.log").open("a") as log:
+            log.write(f"$ terraform {command} {' '.join(options)}\n{done.stdout}{done.stderr}")
+        assert done.returncode in expect, (done.stdout + done.stderr)[-5000:]
+        return done
+
+
+class Sabotage:
+    """Break one thing at a time in a deployed prod, and invoke in a new execution environment."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    def results(self) -> dict[str, str]:
+        """What the function's error says under each."""
+        return {
+            "policy": self._under(*self._policy_on_another_proxy()),
+            "secret": self._under(*self._secret_wrong()),
+            "hop": self._under(self._remove_hop, lambda: None),  # the next apply mends it
+        }
+
+    def _under(self, sabotage: Callable[[], object], mend: Callable[[], object]) -> str:
+        sabotage()
+        try:
+            answer, failed = self._life.invoke_cold()
+        finally:
+            mend()
+        return str(answer.get("errorMessage")) if failed else "it answered"
+
+    def _policy_on_another_proxy(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        iam = self._life.client("iam")
+        policy = {"RoleName": self._life.name_of_function, "PolicyName": "log-in"}
+        document = json.dumps(iam.get_role_policy(**policy)["PolicyDocument"])
+        wrong = re.sub(r":dbuser:prx-\w+/", ":dbuser:prx-another/", document)
+        assert wrong != document
+        return (
+            lambda: iam.put_role_policy(**policy, PolicyDocument=wrong),
+            lambda: iam.put_role_policy(**policy, PolicyDocument=document),
+        )
+
+    def _remove_hop(self) -> None:
+        ec2 = self._life.client("ec2")
+        found = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["app-prod-function"]}])
+        group = found["SecurityGroups"][0]
+        ec2.revoke_security_group_egress(GroupId=group["GroupId"], IpPermissions=group["IpPermissionsEgress"])
+
+    def _secret_wrong(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        secrets = self._life.client("secretsmanager")
+        secret = self._life.outputs["application"]["secret_arn"]
+        right = secrets.get_secret_value(SecretId=secret)["SecretString"]
+        wrong = json.dumps(json.loads(right) | {"password": "not-the-password"})
+
+        def sabotage() -> None:
+            secrets.put_secret_value(SecretId=secret, SecretString=wrong)
+            self._life.stack.restart_databases()  # until then the pool holds connections that are logged in
+
+        return sabotage, lambda: secrets.put_secret_value(SecretId=secret, SecretString=right)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if shutil.which("terraform") is None:
+        pytest.fail("Terraform is missing: install 1.11 or newer.")
+    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def lives(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Life]:
+    with ThreadPoolExecutor() as threads:
+        begun = {
+            name: threads.submit(Life(name, stack, tmp_path_factory.mktemp(name)).live) for name in ("dev", "prod")
+        }
+        return {name: life.result() for name, life in begun.items()}
+
+
+@pytest.fixture(params=["dev", "prod"])
+def life(request: pytest.FixtureRequest, lives: dict[str, Life]) -> Life:
+    return lives[request.param]
+
+
+def test_the_function_answers_with_the_rows(life: Life) -> None:
+    assert life.answer["statusCode"] == 200
+    rows = json.loads(life.answer["body"])
+    assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+    assert rows
+    assert rows[0].keys() == {"id", "name", "created_at"}
+
+
+def test_dev_connects_to_the_instance_and_prod_to_the_proxy(lives: dict[str, Life]) -> None:
+    prefix = {name: life.outputs["connection"]["rds_db_arn_prefix"].rsplit(":", 1)[1] for name, life in lives.items()}
+    assert prefix["dev"].startswith("db-")
+    assert prefix["prod"].startswith("prx-")
+
+
+def test_a_second_plan_is_empty(life: Life) -> None:
+    assert life.second_plan == NO_CHANGES
+
+
+def test_destroy_leaves_nothing(life: Life) -> None:
+    assert life.resources_left == []
+
+
+def test_destroy_leaves_nothing_in_the_account_either(stack: Stack, lives: dict[str, Life]) -> None:
+    client = lives["prod"].client
+    assert client("rds").describe_db_instances()["DBInstances"] == []
+    assert client("rds").describe_db_proxies()["DBProxies"] == []
+    assert client("lambda").list_functions()["Functions"] == []
+    assert client("logs").describe_log_groups()["logGroups"] == []
+    assert [vpc for vpc in client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
+    assert stack.running() == []
+
+
+def test_no_password_and_no_token_is_written_anywhere(life: Life, stack: Stack, lives: dict[str, Life]) -> None:
+    assert life.secrets["master password"]
+    assert lives["prod"].secrets["application password"]
+    forbidden = {what: secret for what, secret in life.secrets.items() if secret} | {"token": "X-Amz-Signature="}
+    texts = [*life.texts(), *((path.name, path.read_text(errors="replace")) for path in stack.logs())]
+    assert any("REPORT RequestId" in text for _, text in texts), "no log of a function was looked at"
+    assert [(name, what) for name, text in texts for what, secret in forbidden.items() if secret in text] == []
+
+
+def test_a_grant_on_another_proxy_is_refused_at_login(lives: dict[str, Life]) -> None:
+    assert "IAM authentication failed" in lives["prod"].sabotage["policy"]
+
+
+def test_a_missing_hop_is_no_way_to_the_proxy(lives: dict[str, Life]) -> None:
+    assert "timeout expired" in lives["prod"].sabotage["hop"]
+
+
+def test_a_wrong_secret_is_no_way_to_the_database(lives: dict[str, Life]) -> None:
+    assert "password" in lives["prod"].sabotage["secret"]
