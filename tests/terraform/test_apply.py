@@ -1,4 +1,4 @@
-"""dev and prod applied unmodified on the local stack, side by side: each lives once, and many promises are asked of it."""
+"""dev and prod applied unmodified on the local stack, side by side: one life each, and many promises asked of it."""
 
 import base64
 import json
@@ -72,7 +72,7 @@ class Life:
             region_name="us-east-1",
             endpoint_url=self.stack.url,
             aws_access_key_id="local",
-            aws_secret_access_key="local",
+            aws_secret_access_key="local",  # noqa: S106
         )
 
     def invoke_cold(self) -> tuple[dict[str, Any], bool]:
