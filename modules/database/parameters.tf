@@ -10,7 +10,7 @@ locals {
 
   # RDS would take memory / 9531392, of a memory that is 70 to 92 % of the nominal one. An explicit number is known to
   # the connection budget and to alarms, so the same is reckoned here.
-  max_connections = coalesce(var.max_connections, try(min(5000, floor(0.8 * local.memory_gib * pow(1024, 3) / 9531392)), null))
+  max_connections = var.max_connections != null ? var.max_connections : local.memory_gib == null ? 0 : min(5000, floor(0.8 * local.memory_gib * pow(1024, 3) / 9531392))
 
   # Three slots are kept by PostgreSQL for superusers and two by RDS.
   max_clients = local.max_connections - 5

@@ -1,0 +1,81 @@
+import pytest
+
+from tests.plans import Plan, Refusals, plan_module, plan_refusals
+
+REFUSALS: Refusals = {
+    "old_postgres": ({"postgres_version": 13}, "ended on 28 February 2026"),
+    "unknown_class": ({"instance_class": "db.x2g.large"}, "max_connections must be given"),
+    "few_connections": ({"max_connections": 5}, "must be between 20 and 5000"),
+    "no_room_to_grow": ({"storage": {"allocated_gib": 100, "max_gib": 110}}, "at least 26 %"),
+    "no_backups": ({"backup_retention_days": 0}, "must be from 1 to 35"),
+}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_module("database")
+
+
+@pytest.fixture(scope="module")
+def refusals() -> dict[str, str]:
+    return plan_refusals("database", REFUSALS)
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
+    assert REFUSALS[case][1] in refusals[case]
+
+
+def parameters(plan: Plan) -> dict[str, str]:
+    return {
+        parameter["name"]: parameter["value"]
+        for parameter in plan["module.database.aws_db_parameter_group.main"]["parameter"]
+    }
+
+
+def test_clients_must_use_tls_and_scram(plan: Plan) -> None:
+    assert parameters(plan)["rds.force_ssl"] == "1"
+    assert parameters(plan).items() >= {("rds.accepted_password_auth_method", "scram")}
+
+
+def test_max_connections_fits_the_memory_of_the_class(plan: Plan) -> None:
+    assert parameters(plan)["max_connections"] == "90"
+
+
+def test_passwords_set_by_statements_stay_out_of_the_log(plan: Plan) -> None:
+    assert parameters(plan)["log_statement"] == "none"
+
+
+def test_version_18_logs_connections_in_its_own_way() -> None:
+    assert parameters(plan_module("database", postgres_version=18))["log_connections"] == "all"
+
+
+def test_instance_is_private_encrypted_and_protected(plan: Plan) -> None:
+    instance = plan["module.database.aws_db_instance.main"]
+    assert instance["publicly_accessible"] is False
+    assert instance["storage_encrypted"] is True
+    assert instance["deletion_protection"] is True
+    assert instance["skip_final_snapshot"] is False
+    assert instance["multi_az"] is True
+    assert instance["iam_database_authentication_enabled"] is True
+
+
+def test_master_password_is_never_terraforms(plan: Plan) -> None:
+    instance = plan["module.database.aws_db_instance.main"]
+    assert instance["manage_master_user_password"] is True
+    assert instance["password"] is None
+
+
+def test_logs_are_made_before_the_instance_with_retention(plan: Plan) -> None:
+    instance = plan["module.database.aws_db_instance.main"]
+    groups = plan.of_type("aws_cloudwatch_log_group").values()
+    exports = sorted(instance["enabled_cloudwatch_logs_exports"])
+    assert sorted(group["name"] for group in groups) == [f"/aws/rds/instance/app/{export}" for export in exports]
+    assert exports == ["iam-db-auth-error", "postgresql", "upgrade"]
+    assert all(group["retention_in_days"] and group["kms_key_id"] for group in groups)
+
+
+def test_iops_are_left_to_gp3_below_400_gib(plan: Plan) -> None:
+    instance = plan["module.database.aws_db_instance.main"]
+    assert instance["storage_type"] == "gp3"
+    assert "iops" not in instance or instance["iops"] is None

@@ -1,0 +1,69 @@
+import pytest
+
+from tests.plans import Plan, Refusals, plan_module, plan_refusals
+
+REFUSALS: Refusals = {
+    "one_zone": ({"zone_ids": ["use1-az1"]}, "two or three different zones"),
+    "zone_twice": ({"zone_ids": ["use1-az1", "use1-az1"]}, "two or three different zones"),
+    "zone_name": ({"zone_ids": ["us-east-1a", "us-east-1b"]}, "not zone names"),
+    "zone_without_proxy": ({"zone_ids": ["use1-az1", "use1-az3"]}, "RDS Proxy does not run there"),
+    "small_range": ({"cidr": "10.0.0.0/25"}, "must be an IPv4 range of /24 or larger"),
+    "lonely_hop": ({"paths": [["database"]], "endpoints": {}}, "at least two different hops"),
+    "unknown_user": ({"endpoints": {"secretsmanager": ["nobody"]}}, "only by hops that paths names"),
+    "unknown_zone": ({"endpoint_zone_ids": ["use1-az6"]}, "must be among zone_ids"),
+}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_module("network", endpoint_zone_ids=["use1-az2"])
+
+
+@pytest.fixture(scope="module")
+def refusals() -> dict[str, str]:
+    return plan_refusals("network", REFUSALS)
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
+    assert REFUSALS[case][1] in refusals[case]
+
+
+def test_each_hop_has_a_pair_of_rules_and_nothing_else_is_open(plan: Plan) -> None:
+    pairs = {
+        "function-proxy": 5432,
+        "proxy-database": 5432,
+        "bootstrap-database": 5432,
+        "bootstrap-secretsmanager": 443,
+    }
+    for direction in ("egress", "ingress"):
+        rules = plan.of_type(f"aws_vpc_security_group_{direction}_rule")
+        open_ports = {address.split('"')[1]: rule["from_port"] for address, rule in rules.items()}
+        assert open_ports == pairs
+        assert all(rule["from_port"] == rule["to_port"] and rule["ip_protocol"] == "tcp" for rule in rules.values())
+
+
+def test_no_rule_names_addresses(plan: Plan) -> None:
+    for direction in ("egress", "ingress"):
+        for rule in plan.of_type(f"aws_vpc_security_group_{direction}_rule").values():
+            assert [rule[key] for key in ("cidr_ipv4", "cidr_ipv6", "prefix_list_id")] == [None] * 3
+    assert not any("ingress" in group or "egress" in group for group in plan.of_type("aws_security_group").values())
+
+
+def test_nothing_leads_to_the_internet(plan: Plan) -> None:
+    kinds = {change["type"] for change in plan.changes.values()}
+    assert kinds.isdisjoint({"aws_internet_gateway", "aws_nat_gateway", "aws_route", "aws_eip"})
+    assert all(not subnet["map_public_ip_on_launch"] for subnet in plan.of_type("aws_subnet").values())
+
+
+def test_subnets_stand_in_the_zones_by_id_without_overlap(plan: Plan) -> None:
+    subnets = plan.of_type("aws_subnet").values()
+    assert {subnet["availability_zone_id"]: subnet["cidr_block"] for subnet in subnets} == {
+        "use1-az1": "10.0.0.0/19",
+        "use1-az2": "10.0.32.0/19",
+    }
+
+
+def test_flow_logs_are_kept_for_a_year(plan: Plan) -> None:
+    assert plan["module.network.aws_flow_log.main"]["traffic_type"] == "ALL"
+    assert plan["module.network.aws_cloudwatch_log_group.flow"]["retention_in_days"] == 365

@@ -1,0 +1,272 @@
+"""Plan a module, or a whole root, and look into what it would make.
+
+A module is planned alone through a small generated root, with no credentials and no network. A root is planned as it
+is, in a copy of the tree, against an empty moto server that only the environment names.
+"""
+
+import atexit
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from python_terraform import IsFlagged, IsNotFlagged, Terraform
+
+ROOT = Path(__file__).parents[1]
+
+_KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-00000000000"
+_NETWORK = {
+    "subnet_ids": ["subnet-0a", "subnet-0b"],
+    "security_group_ids": {hop: f"sg-{hop}" for hop in ("function", "proxy", "database", "bootstrap")},
+    "log_key_arn": f"{_KEY}1",
+}
+_CONNECTION = {
+    "host": "app.abcdefghijkl.us-east-1.rds.amazonaws.com",
+    "port": 5432,
+    "database": "app",
+    "rds_db_arn_prefix": "arn:aws:rds-db:us-east-1:111122223333:dbuser:db-ABCDEFGHIJKL",
+    "ca_file": "rds-us-east-1.pem",
+    "max_clients": 85,
+}
+_APPLICATION = {
+    "user": "app",
+    "secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-application-AbCdEf",
+    "key_arn": f"{_KEY}2",
+}
+_ZIPS = {"package": "package.zip", "layer": "layer.zip"}
+
+# What each module is given when a test says nothing else.
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "network": {
+        "name": "app",
+        "zone_ids": ["use1-az1", "use1-az2"],
+        "paths": [["function", "proxy", "database"], ["bootstrap", "database"]],
+        "endpoints": {"secretsmanager": ["bootstrap"]},
+    },
+    "database": {"name": "app", "network": _NETWORK, "instance_class": "db.t4g.micro"},
+    "bootstrap": {
+        "name": "app",
+        "network": _NETWORK,
+        "database": {
+            "connection": _CONNECTION,
+            "master_secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:rds!db-AbCdEf",
+            "key_arn": f"{_KEY}2",
+        },
+        "auth": "password",
+        **_ZIPS,
+    },
+    "proxy": {
+        "name": "app",
+        "network": _NETWORK,
+        "database": {"identifier": "app", "connection": _CONNECTION},
+        "application": _APPLICATION,
+    },
+    "function": {
+        "name": "app",
+        "network": _NETWORK,
+        "connection": _CONNECTION,
+        "application": _APPLICATION,
+        "reserved_concurrency": 20,
+        **_ZIPS,
+    },
+}
+
+# By case: wrong arguments, and a phrase of the message that refuses them.
+Refusals = Mapping[str, tuple[Mapping[str, Any], str]]
+
+
+class PlanError(Exception):
+    """Terraform refused to plan; the message is all it said, and `by_module` that by module call where it says so."""
+
+    def __init__(self, diagnostics: list[dict[str, Any]]) -> None:
+        self.by_module: dict[str, str] = {}
+        for diagnostic in diagnostics:
+            where = diagnostic.get("address") or (diagnostic.get("snippet") or {}).get("context") or ""
+            call = where.removeprefix("module.").split(".")[0]
+            said = f"{self.by_module.get(call, '')}\n{diagnostic['summary']}: {diagnostic['detail']}"
+            self.by_module[call] = said.strip()
+        super().__init__("\n".join(self.by_module.values()))
+
+
+class Plan:
+    """The values that a plan would give to each resource, by address; unknown ones are absent."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.changes = {change["address"]: change for change in document["resource_changes"]}
+
+    def __getitem__(self, address: str) -> dict[str, Any]:
+        after: dict[str, Any] = self.changes[address]["change"]["after"]
+        return after
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The resources of one type, by address."""
+        return {
+            address: change["change"]["after"]
+            for address, change in self.changes.items()
+            if change["type"] == kind and change["mode"] == "managed"
+        }
+
+    def references(self, module: str, argument: str) -> list[str]:
+        """What a root's module call refers to in one of its arguments."""
+        call = self.document["configuration"]["root_module"]["module_calls"][module]
+        found: list[str] = call["expressions"][argument].get("references", [])
+        return found
+
+
+def plan_module(name: str, /, **arguments: Any) -> Plan:
+    """Plan one module alone with ARGUMENTS, changed by `arguments`."""
+    folder = _module_root(name, {name: arguments})
+    return _plan(folder)
+
+
+def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
+    """Plan one module with all the wrong arguments, and return what Terraform says to each case.
+
+    Terraform refuses in stages: first what one variable shows, then what several do, then preconditions. What it does
+    not say of which call it is, is planned alone.
+    """
+    refused: dict[str, str] = {}
+    while left := {case: arguments for case, (arguments, _) in cases.items() if case not in refused}:
+        try:
+            _plan(_module_root(name, left))
+        except PlanError as error:
+            if not error.by_module.keys().isdisjoint(left):
+                refused |= error.by_module
+            elif len(left) == 1:
+                refused[next(iter(left))] = str(error)
+            else:
+                return refused | {case: plan_refusals(name, {case: cases[case]}).get(case, "") for case in left}
+        else:
+            break
+    return refused
+
+
+def plan_root(name: str) -> Plan:
+    """Plan terraform/<name> as it is."""
+    folder = _tree() / "terraform" / name
+    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": _control_plane()}):
+        _terraform(folder, "init", input=False, lockfile="readonly", plugin_dir=str(_plugins()))
+        return _plan(folder)
+
+
+def _plan(folder: Path) -> Plan:
+    _terraform(folder, "plan", input=False, out="plan", lock=False, detailed_exitcode=IsNotFlagged, json=IsFlagged)
+    return Plan(json.loads(_terraform(folder, "show", "plan", json=IsFlagged)))
+
+
+def _terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:
+    with _clean_environment():
+        code, out, err = Terraform(working_dir=str(folder)).cmd(command, *arguments, no_color=IsFlagged, **options)
+    if code == 0:
+        return str(out)
+    if not out.startswith("{"):
+        raise RuntimeError(f"terraform {command}: {err}")
+    events = [json.loads(line) for line in out.splitlines()]
+    raise PlanError([event["diagnostic"] for event in events if event.get("@level") == "error"])
+
+
+@contextmanager
+def _clean_environment() -> Iterator[None]:
+    """Hide whatever of the user's own AWS and Terraform settings could change a plan."""
+    mine = {
+        "AWS_ACCESS_KEY_ID": "planning",
+        "AWS_SECRET_ACCESS_KEY": "planning",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "CHECKPOINT_DISABLE": "1",
+    }
+    theirs = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TF_DATA_DIR", "TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE")
+    with patch.dict(os.environ, mine):
+        for name in [name for name in os.environ if name.startswith(theirs)]:
+            del os.environ[name]
+        yield
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="plan-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _write_zip(path: Path) -> None:
+    """A zip that exists is all a plan asks for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("handler.py", "")
+
+
+@cache
+def _plugins() -> Path:
+    """The provider of the lock file, installed once for all folders that are planned."""
+    folder = ROOT / ".venv" / "plugins"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        locked = (ROOT / "terraform" / "prod" / ".terraform.lock.hcl").read_text()
+        copy = folder / ".terraform.lock.hcl"
+        if not copy.exists() or copy.read_text() != locked:
+            shutil.copy(ROOT / "versions.tf", folder)
+            copy.write_text(locked)
+            try:
+                _terraform(folder, "init", input=False, lockfile="readonly")
+            except RuntimeError:
+                copy.unlink()
+                raise
+    return folder / ".terraform" / "providers"
+
+
+def _module_root(name: str, calls: Mapping[str, Mapping[str, Any]]) -> Path:
+    """A root that calls one module, once for each set of arguments."""
+    folder = _temporary_folder()
+    for zip_name in _ZIPS.values():
+        _write_zip(folder / zip_name)
+    # Relative, since Terraform copies what an absolute path names, and the links in it would lead nowhere.
+    source = os.path.relpath((ROOT / "modules" / name).resolve(), folder)
+    root = {
+        "provider": {
+            "aws": {
+                "region": "us-east-1",
+                "skip_credentials_validation": True,
+                "skip_requesting_account_id": True,
+                "skip_metadata_api_check": True,
+            }
+        },
+        "module": {call: {"source": source, **ARGUMENTS[name], **arguments} for call, arguments in calls.items()},
+    }
+    (folder / "main.tf.json").write_text(json.dumps(root))
+    _terraform(folder, "init", input=False, plugin_dir=str(_plugins()))
+    return folder
+
+
+@cache
+def _tree() -> Path:
+    """A copy of the tree with zips that need no build."""
+    copy = _temporary_folder()
+    for name in ("terraform", "modules"):
+        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
+    shutil.copy(ROOT / "versions.tf", copy)
+    for name in ("function", "bootstrap", "layer-x86_64"):
+        _write_zip(copy / "build" / "output" / f"{name}.zip")
+    return copy
+
+
+@cache
+def _control_plane() -> str:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    atexit.register(server.stop)
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
