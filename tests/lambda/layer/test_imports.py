@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 LAYER = Path(__file__).parents[3] / "lambda" / "layer"
-RARELY_USED = ["ssl", "http.client", "urllib.request", "dataclasses", "inspect", "random", "botocore", "boto3"]
+RARELY_USED = [
+    "ssl",
+    "hashlib",
+    "hmac",
+    "http.client",
+    "urllib.request",
+    "dataclasses",
+    "inspect",
+    "random",
+    "botocore",
+    "boto3",
+]
 
 
 def run(code):

@@ -35,7 +35,7 @@ hosts = st.lists(words, min_size=1, max_size=4).map(".".join)
 ports = st.integers(1, 65535)
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 keys = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=16, max_size=20)
-secrets = st.text("ABCabc0123/+=", min_size=1, max_size=40)
+secrets = st.text("ABCabc0123/+=", min_size=1, max_size=80)  # beyond the 64 bytes of a block, too
 tokens = st.none() | st.text("ABCabc012/+=", min_size=1, max_size=400)
 regions = st.sampled_from(["us-east-1", "eu-central-1", "ap-southeast-4", "cn-north-1", "us-gov-west-1"])
 times = st.datetimes(datetime.datetime(2020, 1, 1), datetime.datetime(2060, 1, 1))
