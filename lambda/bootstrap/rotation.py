@@ -51,7 +51,7 @@ class Rotation:
         stand_in = self._stand_in(self._pending())
         role = sql.Identifier(stand_in.username)
         with closing(connect(self._settings, self._master)) as connection, exclusive(connection) as cursor:
-            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [stand_in.username])
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [stand_in.username])
             if cursor.fetchone() is None:
                 cursor.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT").format(role))
             set_password(cursor, stand_in)

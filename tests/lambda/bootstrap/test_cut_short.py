@@ -141,7 +141,7 @@ def test_rotation_cut_short_anywhere_and_run_again(target: Any, swing: Callable[
         swing(target, after, lambda version=version: target.rotate(version))
         target.rotate(version)
         target.connect().close()
-    assert target.inspect("SELECT FROM pg_roles WHERE rolname = %s", f"{target.user}_next") == []
+    assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", f"{target.user}_next") == []
 
 
 def test_a_switch_from_direct_to_proxy_cut_short_anywhere(target: Any, swing: Callable[..., int]) -> None:

@@ -61,7 +61,7 @@ def test_nothing_is_left_of_the_stand_in(target: Any) -> None:
     target.invoke()
     target.rotate(target.begin_rotation())
 
-    assert target.inspect("SELECT FROM pg_roles WHERE rolname = %s", f"{target.user}_next") == []
+    assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", f"{target.user}_next") == []
 
 
 def test_a_password_that_does_not_work_never_becomes_current(target: Any) -> None:
