@@ -30,6 +30,7 @@ ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 UV           := .venv/uv/bin/uv
 TOOLS        := .venv/tools/bin
 OUTPUT       := build/output
+CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download
 PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
 TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
 
@@ -95,7 +96,31 @@ lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, P
 	@$(TOOLS)/hadolint build/Dockerfile
 
 scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans
+	@$(CHECKOV) --directory modules --directory terraform
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
+
+# The plans are made on a local stack, which needs no account. What only an apply will tell counts as given.
+scan-plans: export EVAL_TF_PLAN_AFTER_UNKNOWN = 1
+scan-plans:
+	@for env in $(ENVIRONMENTS); do \
+	  $(MAKE) plan ENV=$$env >/dev/null; \
+	  TF_DATA_DIR=$(LOCAL_STACK)/$$env/.terraform $(TERRAFORM) -chdir=terraform/$$env show -json $(CURDIR)/$(OUTPUT)/$$env.tfplan \
+	    >$(OUTPUT)/$$env.tfplan.json; \
+	done
+	@$(CHECKOV) $(foreach env,$(ENVIRONMENTS),--file $(OUTPUT)/$(env).tfplan.json) --repo-root-for-plan-enrichment .
+
+##@ Measurements, which are no tests
+
+storm: .venv/tools/requirements.txt ## Send 200 environments at max_connections = 90, directly and through the proxy
+	@$(TOOLS)/python -m local.storm
+
+bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip ## Measure cold starts, warm invocations and tokens beside their peers
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
+
+ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/lambda/layer/ledger.py
+
+##@ Upkeep
 
 clean: ## Remove what make built, tools included
 	@[ ! -e .local/environment.mk ] || $(MAKE) demo-down
@@ -140,4 +165,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke environment terraform-version test lint scan clean package lock
+.PHONY: help demo demo-down plan deploy destroy invoke environment terraform-version test lint scan scan-plans storm bench ledger clean package lock
