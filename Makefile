@@ -13,6 +13,7 @@ AUTO_APPROVE ?=
 ARCH         ?= x86_64
 PYTHON       ?= python3
 TERRAFORM    ?= terraform
+LOCAL_PORT   ?= 0
 
 # While `make demo` is up, this file leads every target to the local stack instead of AWS.
 ifndef LOCAL_STACK
@@ -46,7 +47,7 @@ help: ## Show this help
 	@printf '\nENV is one of: %s\n' "$(ENVIRONMENTS)"
 
 demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-version ## Deploy prod on this machine, with no AWS account, and look at it work
-	@$(TOOLS)/python -m local demo
+	@$(TOOLS)/python -m local demo --port $(LOCAL_PORT)
 
 demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
 	@$(TOOLS)/python -m local down
@@ -65,6 +66,8 @@ deploy: plan ## Apply the plan of ENV= after asking, then invoke the function on
 
 destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
+	@! $(TF) state pull | grep -q '"deletion_protection": true' \
+	  || { echo "$(ENV) is protected from deletion. First: TF_VAR_deletion_protection=false make deploy ENV=$(ENV)" >&2; exit 1; }
 	@$(TF) plan -destroy -input=false -out=$(PLAN)
 	@$(call confirm,Destroy all of $(ENV)?)
 	@$(TF) apply -input=false $(PLAN)
@@ -147,7 +150,7 @@ $(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
 	@$(TOOLS)/python -m build.package bootstrap
 
 lock: $(UV) ## Write the pinned requirements again from the .in files
-	@cd build/requirements && for name in tools runtime checkov layer; do \
+	@cd build/requirements && for name in tools runtime checkov layer terraform; do \
 	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
 
@@ -159,6 +162,7 @@ $(UV): build/requirements/uv.txt
 
 # uv finds or fetches the Python of the Lambda runtime; PYENV_VERSION lets it see pyenv's.
 .venv/%/requirements.txt: build/requirements/%.txt | $(UV)
+	@echo "Installing .venv/$*"
 	@PYENV_VERSION=3.13 $(UV) venv --quiet --clear --python 3.13 .venv/$* 2>/dev/null \
 	  || { echo "No Python 3.13 found or fetched: .venv/$* uses $$($(PYTHON) --version)."; \
 	       $(UV) venv --quiet --clear --python "$$(command -v $(PYTHON))" .venv/$*; }
