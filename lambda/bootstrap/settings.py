@@ -84,8 +84,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         users=(application, *further),
         migration_lock_timeout=_read(environment, "MIGRATION_LOCK_TIMEOUT", str, default="10s"),
     )
-    if settings.owner in [user.name for user in settings.users]:
-        raise SettingsError(f"No user may be called {settings.owner!r}: that role owns schema {schema!r}.")
+    for user in settings.users:
+        if user.name == settings.owner:
+            raise SettingsError(f"No user may be called {user.name!r}: that role owns schema {schema!r}.")
+        if user.name.endswith("_next"):
+            raise SettingsError(f"No user may be called {user.name!r}: rotation makes and drops such roles.")
     return settings
 
 

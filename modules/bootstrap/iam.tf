@@ -12,7 +12,6 @@ resource "aws_iam_role" "main" {
 }
 
 resource "aws_iam_role_policy" "secrets" {
-  # checkov:skip=CKV_AWS_355:GetRandomPassword knows no resource to name.
   name = "secrets"
   role = aws_iam_role.main.id
 
@@ -22,11 +21,11 @@ resource "aws_iam_role_policy" "secrets" {
       {
         Sid      = "ReadMasterSecret"
         Effect   = "Allow"
-        Action   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+        Action   = "secretsmanager:GetSecretValue"
         Resource = var.database.master_secret_arn
       },
       {
-        Sid    = "WriteApplicationSecret"
+        Sid    = "TurnPasswordsOver"
         Effect = "Allow"
         Action = [
           "secretsmanager:DescribeSecret",
@@ -34,13 +33,7 @@ resource "aws_iam_role_policy" "secrets" {
           "secretsmanager:PutSecretValue",
           "secretsmanager:UpdateSecretVersionStage",
         ]
-        Resource = aws_secretsmanager_secret.application.arn
-      },
-      {
-        Sid      = "MakePassword"
-        Effect   = "Allow"
-        Action   = "secretsmanager:GetRandomPassword"
-        Resource = "*"
+        Resource = [for secret in aws_secretsmanager_secret.login : secret.arn]
       },
       {
         Sid       = "UseKeyOfSecrets"

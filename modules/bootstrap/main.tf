@@ -4,33 +4,42 @@ locals {
   region    = split(":", var.network.log_key_arn)[3]
   account   = split(":", var.network.log_key_arn)[4]
 
+  reserved_users = ["master", "postgres", "rdsadmin", "rdsproxyadmin"]
+
+  # Who logs in by password, and so has a secret whose value is used.
+  password_users = toset(concat(
+    var.auth == "password" ? [var.application.user] : [],
+    [for user, given in var.further_users : user if given.auth == "password"],
+  ))
+
   environment = {
     PGHOST                 = var.database.connection.host
     PGPORT                 = tostring(var.database.connection.port)
     PGDATABASE             = var.database.connection.database
     PGSSLROOTCERT          = "/opt/certificates/${var.database.connection.ca_file}"
     MASTER_SECRET_ARN      = var.database.master_secret_arn
-    APPLICATION_SECRET_ARN = aws_secretsmanager_secret.application.arn
-    APPLICATION_USER       = var.user
+    APPLICATION_SECRET_ARN = aws_secretsmanager_secret.login[var.application.user].arn
+    APPLICATION_USER       = var.application.user
     APPLICATION_AUTH       = var.auth
+    APPLICATION_SCHEMA     = var.application.schema
+    APPLICATION_SETTINGS   = jsonencode(var.application.settings)
+    FURTHER_USERS = jsonencode({
+      for user, given in var.further_users : user => merge(
+        { access = given.access, auth = given.auth, settings = given.settings },
+        given.auth == "password" ? { secret_arn = aws_secretsmanager_secret.login[user].arn } : {},
+      )
+    })
   }
 }
 
-# The container only: the function makes the value inside the VPC, so no password passes through Terraform.
-# The name has a suffix because a deleted secret keeps its name for 30 days.
-resource "aws_secretsmanager_secret" "application" {
-  # checkov:skip=CKV2_AWS_57:The function makes the password, and anew whenever it is invoked to; no schedule exists yet.
-  name_prefix = "${var.name}-application-"
-  description = "The database user ${var.user} of ${var.name}"
-  kms_key_id  = var.database.key_arn
-}
-
-resource "aws_lambda_function" "main" {
-  # checkov:skip=CKV_AWS_116:It is invoked synchronously: an error reaches terraform apply, and no event is lost.
+# Not `main`: checkov applies a skip to every resource of the same address, whatever its module, and
+# modules/function has an aws_lambda_function.main with skips of its own.
+resource "aws_lambda_function" "migrator" {
+  # checkov:skip=CKV_AWS_116:It is invoked synchronously: an error reaches terraform apply or Secrets Manager, and no event is lost.
   # checkov:skip=CKV_AWS_173:Its environment holds names and ARNs, no secret; Lambda encrypts it with its own key.
   # checkov:skip=CKV_AWS_272:The zips are built from this repository by whoever applies it; there is no third party to sign.
   function_name    = local.name
-  description      = "Migrates the schema of ${var.name} and makes its users"
+  description      = "Migrates the schema of ${var.name}, makes its users and rotates their passwords"
   role             = aws_iam_role.main.arn
   runtime          = "python3.13"
   architectures    = ["x86_64"]
@@ -41,7 +50,8 @@ resource "aws_lambda_function" "main" {
   memory_size      = 256
   timeout          = 300
 
-  # One at a time, so it never takes more than one connection.
+  # One at a time, and so two connections at most: one that works, and one that tries a password
+  # or runs what must stand outside a transaction.
   reserved_concurrent_executions = 1
 
   # Detaching from a VPC takes Lambda long; the groups need not wait for it.
@@ -73,11 +83,11 @@ resource "aws_lambda_layer_version" "main" {
 
 # Invoked by apply, again whenever the code with its migrations, or what it was told, changes.
 resource "aws_lambda_invocation" "apply" {
-  function_name = aws_lambda_function.main.function_name
+  function_name = aws_lambda_function.migrator.function_name
   input         = jsonencode({ action = "apply" })
 
   triggers = {
-    code        = aws_lambda_function.main.source_code_hash
+    code        = aws_lambda_function.migrator.source_code_hash
     environment = sha256(jsonencode(local.environment))
   }
 }

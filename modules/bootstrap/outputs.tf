@@ -1,20 +1,27 @@
 output "application" {
   description = "The application's database user and its secret. Known once the user exists, so what needs it comes after."
   value = {
-    user       = var.user
-    secret_arn = aws_secretsmanager_secret.application.arn
+    user       = var.application.user
+    secret_arn = aws_secretsmanager_secret.login[var.application.user].arn
     key_arn    = var.database.key_arn
   }
 
   depends_on = [aws_lambda_invocation.apply]
 }
 
+output "secret_arns" {
+  description = "The secret of each user that logs in by password. Who logs in by IAM is granted rds-db:connect on the database's rds_db_arn_prefix, a slash and the user."
+  value       = { for user in local.password_users : user => aws_secretsmanager_secret.login[user].arn }
+
+  depends_on = [aws_lambda_invocation.apply]
+}
+
 output "result" {
-  description = "What the last invocation answered, as JSON: the migrations applied, the user made."
+  description = "What the last invocation answered, as JSON: the migrations applied, the roles and passwords changed."
   value       = aws_lambda_invocation.apply.result
 }
 
-output "function_name" {
+output "function_arn" {
   description = "The function, to be invoked by hand."
-  value       = aws_lambda_function.main.function_name
+  value       = aws_lambda_function.migrator.arn
 }

@@ -29,26 +29,68 @@ variable "database" {
   })
 }
 
-variable "user" {
-  description = "The application's database user, made here."
-  type        = string
-  nullable    = false
-  default     = "app"
-
-  validation {
-    condition     = can(regex("^[a-z_][a-z0-9_]{0,62}$", var.user)) && !contains(["master", "rdsadmin", "rdsproxyadmin"], var.user)
-    error_message = "user must be a lower-case PostgreSQL name, and none of master, rdsadmin, rdsproxyadmin."
-  }
-}
-
 variable "auth" {
-  description = "How the user logs in to the instance itself: iam for functions that connect directly; password behind the proxy, which logs in with the secret."
+  description = "How the application's user logs in to the instance itself: iam for functions that connect directly; password behind the proxy, which logs in with the secret, and for functions that read the secret. A role of PostgreSQL takes one of them, never both."
   type        = string
   nullable    = false
 
   validation {
     condition     = contains(["iam", "password"], var.auth)
     error_message = "auth must be iam or password."
+  }
+}
+
+variable "application" {
+  description = "The application's database user, made here, and the schema it works in. settings are bound to the role, since the proxy pins a session that uses SET: statement_timeout (30s when not given), idle_in_transaction_session_timeout (60s), lock_timeout (10s), search_path (the schema), or any other."
+  nullable    = false
+  default     = {}
+  type = object({
+    user     = optional(string, "app")
+    schema   = optional(string, "app")
+    settings = optional(map(string), {})
+  })
+
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.user)) && !contains(local.reserved_users, var.application.user)
+    error_message = "application.user must be a lower-case PostgreSQL name of at most 56 characters, and none of ${join(", ", local.reserved_users)}."
+  }
+
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.schema)) && !startswith(var.application.schema, "pg_") && !contains(["bootstrap", "information_schema", "public"], var.application.schema)
+    error_message = "application.schema must be a lower-case PostgreSQL name of at most 56 characters, none of bootstrap, information_schema, public, and not begin with pg_."
+  }
+}
+
+variable "further_users" {
+  description = "People's and tools' database users by name: access is read (select), or migrate (act as the owner of the schema); auth is iam, or password for a secret of its own. One that is taken out of the map is dropped."
+  nullable    = false
+  default     = {}
+  type = map(object({
+    access   = string
+    auth     = optional(string, "iam")
+    settings = optional(map(string), {})
+  }))
+
+  validation {
+    condition     = alltrue([for user, given in var.further_users : contains(["read", "migrate"], given.access) && contains(["iam", "password"], given.auth)])
+    error_message = "further_users: access must be read or migrate, and auth iam or password."
+  }
+
+  validation {
+    condition     = alltrue([for user in keys(var.further_users) : can(regex("^[a-z_][a-z0-9_.@-]{0,55}$", user)) && !contains(concat(local.reserved_users, [var.application.user, "${var.application.schema}_owner"]), user) && !endswith(user, "_next")])
+    error_message = "further_users must have names of at most 56 lower-case letters, digits and _.@-, not end in _next (which rotation uses), and be none of ${join(", ", local.reserved_users)}, the application's user, the schema's owner."
+  }
+}
+
+variable "rotation_days" {
+  description = "How often the password of each user that has one is changed."
+  type        = number
+  nullable    = false
+  default     = 30
+
+  validation {
+    condition     = var.rotation_days >= 1 && var.rotation_days <= 90
+    error_message = "rotation_days must be from 1 to 90."
   }
 }
 

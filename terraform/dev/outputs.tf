@@ -28,6 +28,11 @@ output "bootstrap" {
   value       = module.bootstrap.result
 }
 
+output "migrator" {
+  description = "The bootstrap function: what make migrate invokes."
+  value       = module.bootstrap.function_arn
+}
+
 output "log_group" {
   description = "The function's log group."
   value       = module.function.log_group

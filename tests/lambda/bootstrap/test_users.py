@@ -222,6 +222,12 @@ def test_a_role_that_owns_is_no_user(target: Any) -> None:
         target.invoke(APPLICATION_USER=f"{target.schema}_owner")
 
 
+def test_a_role_that_rotation_would_drop_is_no_user(target: Any) -> None:
+    further = json.dumps({f"{target.user}_next": {"access": "read", "auth": "iam"}})
+    with pytest.raises(Exception, match="rotation makes and drops such roles"):
+        target.invoke(FURTHER_USERS=further)
+
+
 def test_a_malformed_secret_is_refused_without_showing_it(target: Any, capsys: pytest.CaptureFixture[str]) -> None:
     target.secrets_manager.put_secret_value(SecretId=target.secret, SecretString='{"password": "hidden"')
 

@@ -1,0 +1,36 @@
+# Containers only: the function makes the values inside the VPC, so no password passes through Terraform.
+# The application's user has one in either mode, so that the mode can change. A deleted secret keeps its name
+# for 30 days, hence the suffix.
+resource "aws_secretsmanager_secret" "login" {
+  # checkov:skip=CKV2_AWS_57:Every secret with a value is rotated below; with auth = iam there is neither a password nor a value.
+  for_each = setunion([var.application.user], local.password_users)
+
+  name_prefix = "${var.name}-${each.key}-"
+  description = "The database user ${each.key} of ${var.name}"
+  kms_key_id  = var.database.key_arn
+}
+
+resource "aws_secretsmanager_secret_rotation" "login" {
+  for_each = local.password_users
+
+  secret_id           = aws_secretsmanager_secret.login[each.key].id
+  rotation_lambda_arn = aws_lambda_function.migrator.arn
+  rotate_immediately  = false
+
+  rotation_rules {
+    automatically_after_days = var.rotation_days
+  }
+
+  # Secrets Manager tries the function at once, and only a value can be tested.
+  depends_on = [aws_lambda_invocation.apply, aws_lambda_permission.rotation]
+}
+
+resource "aws_lambda_permission" "rotation" {
+  for_each = toset(length(local.password_users) > 0 ? ["secretsmanager.amazonaws.com"] : [])
+
+  statement_id   = "rotation"
+  function_name  = aws_lambda_function.migrator.function_name
+  action         = "lambda:InvokeFunction"
+  principal      = each.key
+  source_account = local.account
+}
