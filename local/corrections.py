@@ -89,6 +89,8 @@ def correct(moto: Moto) -> None:
     provisioned_concurrency_exists(moto)
     composite_alarms_exist(moto)
     rotation_can_be_repeated(moto)
+    current_is_where_its_label_is(moto)
+    rotation_that_waits_is_only_tested(moto)
 
 
 def instances_have_a_resource_id_of_their_own(moto: Moto) -> None:
@@ -404,6 +406,34 @@ def rotation_can_be_repeated(moto: Moto) -> None:
                     version["version_stages"].remove("AWSPENDING")
             given["rotation_lambda_arn"] = given.get("rotation_lambda_arn") or secret.rotation_lambda_arn or None
         return original(self, secret_id, **given)
+
+
+def current_is_where_its_label_is(moto: Moto) -> None:
+    """What GetSecretValue returns by default, and what PutSecretValue supersedes, is the version with AWSCURRENT."""
+
+    @moto.around(SecretsManagerBackend, "update_secret_version_stage")
+    def move(original: Method, self: Any, secret_id: str, **given: Any) -> Any:
+        moved = original(self, secret_id, **given)
+        if given["version_stage"] == "AWSCURRENT" and given["move_to_version_id"]:
+            self.secrets[secret_id].set_default_version_id(given["move_to_version_id"])
+        return moved
+
+
+def rotation_that_waits_is_only_tested(moto: Moto) -> None:
+    """RotateSecret with RotateImmediately=false tests the function with a copy of the value, and then removes that."""
+
+    @moto.around(SecretsManagerBackend, "rotate_secret")
+    def rotate(original: Method, self: Any, secret_id: str, **given: Any) -> Any:
+        if given.get("rotate_immediately", True):
+            return original(self, secret_id, **given)
+        secret = self.secrets[secret_id]
+        before = dict(secret.versions)
+        current = before[secret.default_version_id]
+        secret.secret_string, secret.secret_binary = current.get("secret_string"), current.get("secret_binary")
+        try:
+            return original(self, secret_id, **given)
+        finally:
+            secret.versions = before
 
 
 def _random(length: int, alphabet: str = string.ascii_lowercase + string.digits) -> str:
