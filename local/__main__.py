@@ -16,9 +16,10 @@ def main() -> int:
     """Run one command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="bring the stack up, deploy prod, invoke it, and send a storm of connections")
+    demonstrate = commands.add_parser("demo", help="bring the stack up, deploy prod, invoke it, send a storm")
     up = commands.add_parser("up", help="serve the stack until it is told to stop")
-    up.add_argument("--port", type=int, default=0, help="port of the AWS endpoint (default: any free one)")
+    for command in (demonstrate, up):
+        command.add_argument("--port", type=int, default=0, help="port of the AWS endpoint (default: any free one)")
     commands.add_parser("down", help="stop the stack that runs in the background")
     run = commands.add_parser("run", help="run one command against a stack of its own")
     run.add_argument("argument", nargs="+")
@@ -26,7 +27,7 @@ def main() -> int:
 
     match arguments.command:
         case "demo":
-            return demo.run(DIRECTORY)
+            return demo.run(DIRECTORY, port=arguments.port)
         case "up":
             return service.serve(DIRECTORY, port=arguments.port)
         case "down":

@@ -15,12 +15,12 @@ from local import service, storm
 INTERRUPT_TIMEOUT_SECONDS = 60
 
 
-def run(directory: Path) -> int:
+def run(directory: Path, *, port: int = 0) -> int:
     """Run the demonstration and leave the stack up; interrupted or failed, leave no process behind."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _say("The local stack")
-        if not service.start(directory):
+        if not service.start(directory, port=port):
             print("  is up already")
         print(textwrap.indent(service.log_file(directory).read_text().partition("\n20")[0], "  "))
         _deploy(directory)

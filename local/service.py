@@ -1,5 +1,6 @@
 """The stack as a background service: one a folder, known by the lock that its process holds."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -36,14 +37,16 @@ def serve(directory: Path, *, port: int = 0) -> int:
                 _write_makefile(directory, stack.variables())
                 told_to_stop.wait()
         except OSError as error:
-            print(f"The stack did not start: {error}", file=sys.stderr)
+            taken_port = error.errno == errno.EADDRINUSE
+            reason = f"port {port} is in use: choose another with LOCAL_PORT=" if taken_port else str(error)
+            print(f"The stack did not start: {reason}", file=sys.stderr)
             return 1
         finally:
             _makefile(directory).unlink(missing_ok=True)
     return 0
 
 
-def start(directory: Path) -> bool:
+def start(directory: Path, *, port: int = 0) -> bool:
     """Start the service in the background unless it runs; tell whether it had to be started.
 
     Raises RuntimeError with the end of its log when it does not come up.
@@ -51,20 +54,21 @@ def start(directory: Path) -> bool:
     if is_running(directory):
         return False
     directory.mkdir(exist_ok=True)
+    _makefile(directory).unlink(missing_ok=True)  # of a stack that was killed
     with log_file(directory).open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local", "up"],
+            [sys.executable, "-m", "local", "up", "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while not _makefile(directory).exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.terminate()
-            raise RuntimeError(f"The stack did not come up:\n{log_file(directory).read_text()[-2000:]}")
-        time.sleep(0.05)
+    try:
+        _await_start(directory, process)
+    except BaseException:
+        process.terminate()
+        process.wait(STOP_TIMEOUT_SECONDS)
+        raise
     return True
 
 
@@ -100,6 +104,14 @@ def is_running(directory: Path) -> bool:
 def log_file(directory: Path) -> Path:
     """Return the file to which the service in the background writes."""
     return directory / "stack.log"
+
+
+def _await_start(directory: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while not _makefile(directory).exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(log_file(directory).read_text()[-2000:].strip())
+        time.sleep(0.05)
 
 
 @contextmanager

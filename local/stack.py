@@ -121,6 +121,12 @@ class Stack(Events):
             f"Lambda              awslambdaric on {version}",
         ]
 
+    def folder_of(self, environment: str) -> Path:
+        """Return where make keeps the state of an environment of this stack."""
+        folder = self._folder / environment
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def logs(self) -> list[Path]:
         """Return the files that functions and servers have written to."""
         return sorted(path for path in (self._folder / "logs").rglob("*") if path.is_file())

@@ -164,7 +164,14 @@ def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_cert
         command = [sys.executable, str(root / "local" / "storm_clients.py")]
         processes = [
             resources.enter_context(
-                subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    text=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,  # a Ctrl-C is for this process to handle
+                )
             )
             for _ in range(PROCESSES)
         ]

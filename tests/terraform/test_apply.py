@@ -33,6 +33,8 @@ class Life:
     second_plan: int = -1
     sabotage: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    protected: str = ""
+    destroyed: str = ""
     resources_left: list[str] = field(default_factory=list)
 
     def live(self) -> "Life":
@@ -47,10 +49,9 @@ class Life:
         }
         if self.name == "prod":
             self.sabotage = Sabotage(self).results()
+            self.protected = self._make_destroy()
             self._apply("unprotect", "-var=deletion_protection=false")
-            self._apply("destroy", "-destroy", "-var=deletion_protection=false")
-        else:
-            self._apply("destroy", "-destroy")
+        self.destroyed = self._make_destroy()
         self.resources_left = [resource["type"] for resource in json.loads(self._state.read_text())["resources"]]
         return self
 
@@ -97,6 +98,10 @@ class Life:
         plan = self.folder / f"{name}.tfplan"
         return self._terraform("plan", "-detailed-exitcode", f"-out={plan}", *options, expect=(NO_CHANGES, CHANGES))
 
+    def _make_destroy(self) -> str:
+        command = ["make", "destroy", f"ENV={self.name}", "AUTO_APPROVE=1"]
+        return self._run(command, self.stack.environment()).stdout
+
     def _invoke(self) -> dict[str, Any]:
         answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], LogType="Tail", Payload=b"{}")
         payload = json.load(answer["Payload"])
@@ -113,14 +118,20 @@ class Life:
     def _terraform(
         self, command: str, *options: str, expect: tuple[int, ...] = (0,)
     ) -> subprocess.CompletedProcess[str]:
+        environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
+        done = self._run(
+            ["terraform", f"-chdir={ROOT / 'terraform' / self.name}", command, "-no-color", *options], environment
+        )
+        assert done.returncode in expect, done.stdout[-5000:]
+        return done
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            ["terraform", f"-chdir={ROOT / 'terraform' / self.name}", command, "-no-color", *options],
-            env=self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform"), "TF_IN_AUTOMATION": "1"},
-            stdin=subprocess.DEVNULL, text=True, capture_output=True, check=False,
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        with (self.folder / "terraform.log").open("a") as log:
-            log.write(f"$ terraform {command} {' '.join(options)}\n{done.stdout}{done.stderr}")
-        assert done.returncode in expect, (done.stdout + done.stderr)[-5000:]
+        with (self.folder / "commands.log").open("a") as log:
+            log.write(f"$ {' '.join(command)}\n{done.stdout}")
         return done
 
 
@@ -185,11 +196,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def lives(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Life]:
+def lives(stack: Stack) -> dict[str, Life]:
     with ThreadPoolExecutor() as threads:
-        begun = {
-            name: threads.submit(Life(name, stack, tmp_path_factory.mktemp(name)).live) for name in ("dev", "prod")
-        }
+        begun = {name: threads.submit(Life(name, stack, stack.folder_of(name)).live) for name in ("dev", "prod")}
         return {name: life.result() for name, life in begun.items()}
 
 
@@ -216,7 +225,12 @@ def test_a_second_plan_is_empty(life: Life) -> None:
     assert life.second_plan == NO_CHANGES
 
 
+def test_a_protected_environment_is_not_destroyed(lives: dict[str, Life]) -> None:
+    assert "prod is protected from deletion" in lives["prod"].protected
+
+
 def test_destroy_leaves_nothing(life: Life) -> None:
+    assert "Apply complete!" in life.destroyed
     assert life.resources_left == []
 
 

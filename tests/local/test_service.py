@@ -1,0 +1,111 @@
+"""The stack in the background, and the demonstration, as make runs them: in a copy of the tree, with its own .local."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "local"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    tree = tmp_path_factory.mktemp("tree")
+    ignored = shutil.ignore_patterns(".git", ".venv", ".local", "__pycache__", "*.tfplan*")
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=ignored, dirs_exist_ok=True)
+    (tree / ".venv").symlink_to(ROOT / ".venv")
+    return tree
+
+
+def run(tree, *arguments):
+    return subprocess.run([*COMMAND, *arguments], cwd=tree, text=True, capture_output=True, check=False)
+
+
+@pytest.fixture
+def stack(tree):
+    (tree / ".local" / "environment.mk").unlink(missing_ok=True)
+    with (tree / "up.log").open("w") as log:
+        process = subprocess.Popen([*COMMAND, "up"], cwd=tree, stdout=log, stderr=log)
+    wait_for((tree / ".local" / "environment.mk").exists)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def wait_for(condition, *, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def processes_of(tree):
+    """The command lines of what runs in this tree, or for it."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], text=True, capture_output=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(tree) in line and str(os.getpid()) not in line.split()[0]]
+
+
+def test_make_is_led_to_the_stack_while_it_is_up_and_only_then(tree, stack):
+    makefile = tree / ".local" / "environment.mk"
+    assert "export AWS_ENDPOINT_URL := http://127.0.0.1:" in makefile.read_text()
+    assert run(tree, "down").stdout == "The stack is stopped.\n"
+    assert stack.wait(10) == 0
+    assert not makefile.exists()
+    assert run(tree, "down").stdout == "No stack is running.\n"
+
+
+def test_a_stack_that_was_killed_leads_nobody_anywhere(tree, stack):
+    stack.kill()
+    stack.wait()
+    assert (tree / ".local" / "environment.mk").exists()
+    told = subprocess.run(["make", "environment", "ENV=dev"], cwd=tree, text=True, capture_output=True, check=True)
+    assert "local stack" not in told.stdout
+    assert run(tree, "down").stdout == "No stack is running.\n"
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_second_stack_in_one_folder_is_refused(tree):
+    second = run(tree, "up")
+    assert second.returncode == 1
+    assert second.stderr == "A stack runs here already: `make demo-down` stops it.\n"
+
+
+def test_a_port_in_use_is_one_clear_line(tree):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = run(tree, "demo", "--port", str(port))
+    assert demo.returncode == 1
+    assert demo.stderr == f"The stack did not start: port {port} is in use: choose another with LOCAL_PORT=\n"
+
+
+def test_an_interrupted_demonstration_leaves_no_process(tree):
+    with subprocess.Popen(
+        [*COMMAND, "demo"],
+        cwd=tree,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as demo:
+        try:
+            said = []
+            for line in demo.stdout:
+                said.append(line)
+                if "module.network." in line:  # Terraform is in the middle of its apply
+                    break
+            else:
+                pytest.fail("".join(said))
+            os.killpg(demo.pid, signal.SIGINT)  # as the terminal does at Ctrl-C
+            rest = demo.stdout.read()
+            assert demo.wait(60) == 130, rest
+        finally:
+            demo.kill()
+    assert "The stack is stopped." in rest
+    assert processes_of(tree) == []

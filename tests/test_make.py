@@ -1,0 +1,63 @@
+"""What make says to a user who asks for the impossible, before anything is changed."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | variables
+    return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+
+
+@pytest.fixture
+def old_terraform(tmp_path):
+    """A program that answers `terraform version -json` as release 1.10 does, and nothing else."""
+    program = tmp_path / "terraform"
+    program.write_text("""#!/bin/sh\n[ "$1" = version ] && echo '{"terraform_version": "1.10.5"}'\n""")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("env", ["", "staging", "dev prod", "../dev"])
+@pytest.mark.parametrize("target", ["plan", "deploy", "destroy", "invoke"])
+def test_an_environment_that_is_none_is_refused_with_the_list(target, env):
+    done = make(target, f"ENV={env}")
+    assert done.returncode != 0
+    assert "ENV must be one of: dev prod" in done.stderr
+
+
+def test_a_missing_terraform_is_one_clear_line():
+    done = make("plan", "ENV=dev", "TERRAFORM=no-such-terraform")
+    assert done.returncode != 0
+    assert "Terraform is missing" in done.stderr
+
+
+def test_an_old_terraform_is_one_clear_line(old_terraform):
+    done = make("plan", "ENV=dev", f"TERRAFORM={old_terraform}")
+    assert done.returncode != 0
+    assert "Terraform 1.10.5 is too old: 1.11 or newer is needed." in done.stderr
+
+
+def test_make_alone_lists_every_target_that_a_user_may_want():
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    listed = set(re.findall(r"^  make ([a-z-]+) ", make().stdout, flags=re.MULTILINE))
+    assert listed == targets
+    assert {
+        "package",
+        "plan",
+        "deploy",
+        "destroy",
+        "invoke",
+        "demo",
+        "demo-down",
+        "test",
+        "lint",
+        "scan",
+        "clean",
+    } <= listed
