@@ -9,6 +9,7 @@ MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 ENV          ?=
 EVENT        ?= {}
 export EVENT
+ACTION       ?= apply
 AUTO_APPROVE ?=
 ARCH         ?= x86_64
 PYTHON       ?= python3
@@ -75,6 +76,12 @@ destroy: environment package terraform-version ## Show what ENV= consists of, as
 
 invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
 	@$(TOOLS)/python lambda/invoke.py "$$($(TF) output -raw function)" "$$EVENT"
+
+migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap function of ENV= apply what is pending (ACTION=plan: list it)
+	@$(TOOLS)/python lambda/invoke.py "$$($(TF) output -raw migrator)" '{"action": "$(ACTION)"}'
+
+psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
+	@$(TOOLS)/python -m local.psql "$$($(TF) output -raw function)"
 
 environment:
 	@$(if $(filter 1,$(words $(filter $(ENVIRONMENTS),$(ENV)))),:,echo "ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev)" >&2; exit 2)
@@ -169,4 +176,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke environment terraform-version test lint scan scan-plans storm bench ledger clean package lock
+.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock

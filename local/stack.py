@@ -1,11 +1,13 @@
 """The whole stack: the control plane, and behind it a real server, listener or process for what Terraform makes."""
 
+import json
 import logging
 import os
 import re
 import socket
 import subprocess
 import tempfile
+import threading
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -54,6 +56,7 @@ class Stack(Events):
         self._servers: dict[str, PostgresServer] = {}
         self._proxies: dict[str, ProxyListener] = {}
         self._endpoints: dict[str, _Endpoint] = {}
+        self._writing = threading.Lock()
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
@@ -66,6 +69,8 @@ class Stack(Events):
             resources.callback(self._stop_servers)
             self._control_plane = ControlPlane(self)
             self._control_plane.start(self._port)
+            self._write_endpoints()
+            resources.callback(self._endpoints_file.unlink, missing_ok=True)
             resources.callback(self._control_plane.stop)
             self._runtime = LambdaRuntime(
                 python=RUNTIME_PYTHON,
@@ -165,6 +170,7 @@ class Stack(Events):
         )
         listener.start()
         self._endpoints[instance.host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
+        self._write_endpoints()
         _log.info("%s leads to %s on port %d", instance.host, server, listener.port)
 
     def instance_changed(self, instance: Instance) -> None:
@@ -173,6 +179,7 @@ class Stack(Events):
     def instance_deleted(self, instance: Instance) -> None:
         if endpoint := self._endpoints.pop(instance.host, None):
             endpoint.listener.stop()
+            self._write_endpoints()
         if server := self._servers.pop(instance.identifier, None):
             server.stop()
 
@@ -193,10 +200,12 @@ class Stack(Events):
         else:
             listener.configure(self._settings(proxy))
         self._endpoints[proxy.host] = _Endpoint(listener, "proxy", proxy.security_group_ids, proxy.port)
+        self._write_endpoints()
         listener.register(self._target(proxy))
 
     def proxy_deleted(self, proxy: Proxy) -> None:
         self._endpoints.pop(proxy.host, None)
+        self._write_endpoints()
         if listener := self._proxies.pop(proxy.name, None):
             listener.stop()
 
@@ -279,6 +288,23 @@ class Stack(Events):
         if authority := _authority(variables.get("PGSSLROOTCERT", ""), function):
             led["PGSSLROOTCERT"] = str(self._certificates.ca_file(authority))
         return variables | led
+
+    def _write_endpoints(self) -> None:
+        """Tell `make psql` where each host name leads to."""
+        with self._writing:
+            ways = {
+                host: {
+                    "port": endpoint.listener.port,
+                    "root_certificates": str(self._certificates.ca_file(endpoint.authority)),
+                }
+                for host, endpoint in list(self._endpoints.items())
+            }
+            self._endpoints_file.touch(mode=0o600)
+            self._endpoints_file.write_text(json.dumps(ways, indent=2) + "\n")
+
+    @property
+    def _endpoints_file(self) -> Path:
+        return self._folder / "endpoints.json"
 
     @cached_property
     def _extension_suffix(self) -> str:
