@@ -36,13 +36,27 @@ _CONNECTION = {
     "rds_db_arn_prefix": "arn:aws:rds-db:us-east-1:111122223333:dbuser:db-ABCDEFGHIJKL",
     "ca_file": "rds-us-east-1.pem",
     "max_clients": 85,
+    "pool_size": None,
+    "borrow_timeout_seconds": 0,
+    "auth": None,
+}
+# The same through a proxy.
+POOLED = {
+    **_CONNECTION,
+    "host": "app.proxy-abcdefghijkl.us-east-1.rds.amazonaws.com",
+    "rds_db_arn_prefix": "arn:aws:rds-db:us-east-1:111122223333:dbuser:prx-ABCDEFGHIJKL",
+    "ca_file": "amazon-trust-services.pem",
+    "max_clients": None,
+    "pool_size": 643,
+    "borrow_timeout_seconds": 5,
+    "auth": "iam",
 }
 _APPLICATION = {
     "user": "app",
     "secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-application-AbCdEf",
     "key_arn": f"{_KEY}2",
 }
-_ZIPS = {"package": "package.zip", "layer": "layer.zip"}
+_ZIPS = {"package": "package.zip", "layer": "layer-x86_64.zip"}
 
 # What each module is given when a test says nothing else.
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
@@ -67,7 +81,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "proxy": {
         "name": "app",
         "network": _NETWORK,
-        "database": {"identifier": "app", "connection": _CONNECTION},
+        "database": {"identifier": "app", "instance_class": "db.m7g.large", "connection": _CONNECTION},
         "application": _APPLICATION,
     },
     "function": {
@@ -116,6 +130,16 @@ class Plan:
             if change["type"] == kind and change["mode"] == "managed"
         }
 
+    def warnings(self) -> list[str]:
+        """What the failed checks say."""
+        return [
+            problem["message"]
+            for check in self.document.get("checks", [])
+            if check["address"]["kind"] == "check"
+            for instance in check.get("instances", [])
+            for problem in instance.get("problems", [])
+        ]
+
     def references(self, module: str, argument: str) -> list[str]:
         """What a root's module call refers to in one of its arguments."""
         call = self.document["configuration"]["root_module"]["module_calls"][module]
@@ -127,6 +151,14 @@ def plan_module(name: str, /, **arguments: Any) -> Plan:
     """Plan one module alone with ARGUMENTS, changed by `arguments`."""
     folder = _module_root(name, {name: arguments})
     return _plan(folder)
+
+
+def plan_replacement(name: str, address: str, /, **arguments: Any) -> Plan:
+    """Plan one module as if it stood as planned, and one of its resources had to be made anew."""
+    folder = _module_root(name, {name: arguments})
+    state = _state_as_planned(_plan(folder))
+    (folder / "terraform.tfstate").write_text(json.dumps(state))
+    return _plan(folder, replace=address, refresh=False)
 
 
 def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
@@ -159,9 +191,35 @@ def plan_root(name: str) -> Plan:
         return _plan(folder)
 
 
-def _plan(folder: Path) -> Plan:
-    _terraform(folder, "plan", input=False, out="plan", lock=False, detailed_exitcode=IsNotFlagged, json=IsFlagged)
+def _plan(folder: Path, **options: Any) -> Plan:
+    options |= {"input": False, "out": "plan", "lock": False, "detailed_exitcode": IsNotFlagged, "json": IsFlagged}
+    _terraform(folder, "plan", **options)
     return Plan(json.loads(_terraform(folder, "show", "plan", json=IsFlagged)))
+
+
+def _state_as_planned(plan: Plan) -> dict[str, Any]:
+    """The state after an apply, with an address for every id and ARN."""
+    [module] = plan.document["planned_values"]["root_module"]["child_modules"]
+    resources = [
+        {
+            "module": module["address"],
+            "provider": f'provider["{resource["provider_name"]}"]',
+            **{key: resource[key] for key in ("mode", "type", "name")},
+            "instances": [
+                {
+                    "schema_version": resource["schema_version"],
+                    "attributes": {"id": resource["address"], "arn": _arn(resource)} | resource["values"],
+                    **({"index_key": resource["index"]} if "index" in resource else {}),
+                }
+            ],
+        }
+        for resource in module["resources"]
+    ]
+    return {"version": 4, "serial": 1, "lineage": "planned", "outputs": {}, "resources": resources}
+
+
+def _arn(resource: dict[str, Any]) -> str:
+    return f"arn:aws:planned:us-east-1:111122223333:{resource['type']}:{resource['name']}"
 
 
 def _terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:
@@ -230,7 +288,7 @@ def _plugins() -> Path:
 def _module_root(name: str, calls: Mapping[str, Mapping[str, Any]]) -> Path:
     """A root that calls one module, once for each set of arguments."""
     folder = _temporary_folder()
-    for zip_name in _ZIPS.values():
+    for zip_name in (*_ZIPS.values(), "layer-arm64.zip"):
         _write_zip(folder / zip_name)
     # Relative, since Terraform copies what an absolute path names, and the links in it would lead nowhere.
     source = os.path.relpath((ROOT / "modules" / name).resolve(), folder)

@@ -19,13 +19,14 @@ resource "aws_db_instance" "main" {
   # RDS makes and rotates the master password: Terraform never sees it.
   manage_master_user_password         = true
   master_user_secret_kms_key_id       = aws_kms_key.data.arn
-  iam_database_authentication_enabled = true
+  iam_database_authentication_enabled = var.iam_authentication
   ca_cert_identifier                  = "rds-ca-rsa2048-g1"
 
-  # Below 400 GiB gp3 has fixed iops and throughput, which RDS refuses to be told.
   storage_type          = "gp3"
   allocated_storage     = var.storage.allocated_gib
   max_allocated_storage = var.storage.max_gib
+  iops                  = var.storage.iops
+  storage_throughput    = var.storage.throughput_mib
   storage_encrypted     = true
   kms_key_id            = aws_kms_key.data.arn
 
@@ -35,12 +36,13 @@ resource "aws_db_instance" "main" {
   vpc_security_group_ids = [var.network.security_group_ids["database"]]
   parameter_group_name   = aws_db_parameter_group.main.name
 
-  auto_minor_version_upgrade = true
-  engine_lifecycle_support   = "open-source-rds-extended-support-disabled"
-  maintenance_window         = var.windows.maintenance
-  backup_window              = var.windows.backup
-  backup_retention_period    = var.backup_retention_days
-  copy_tags_to_snapshot      = true
+  allow_major_version_upgrade = true # it takes an edit of postgres_version, which a plan shows
+  auto_minor_version_upgrade  = true
+  engine_lifecycle_support    = "open-source-rds-extended-support-disabled"
+  maintenance_window          = var.windows.maintenance
+  backup_window               = var.windows.backup
+  backup_retention_period     = var.backup_retention_days
+  copy_tags_to_snapshot       = true
 
   deletion_protection       = var.deletion_protection
   skip_final_snapshot       = !var.final_snapshot

@@ -1,18 +1,31 @@
 output "connection" {
-  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, and how many clients it bears."
+  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, how many clients it bears, and (for a proxy only) the size of the pool that they share, how long they wait for it and how they must log in."
   value = {
-    host              = aws_db_instance.main.address
-    port              = aws_db_instance.main.port
-    database          = aws_db_instance.main.db_name
-    rds_db_arn_prefix = "arn:${local.partition}:rds-db:${local.region}:${local.account}:dbuser:${aws_db_instance.main.resource_id}"
-    ca_file           = "rds-${local.region}.pem"
-    max_clients       = local.max_clients
+    host                   = aws_db_instance.main.address
+    port                   = aws_db_instance.main.port
+    database               = aws_db_instance.main.db_name
+    rds_db_arn_prefix      = "arn:${local.partition}:rds-db:${local.region}:${local.account}:dbuser:${aws_db_instance.main.resource_id}"
+    ca_file                = "rds-${local.region}.pem"
+    max_clients            = local.max_clients
+    pool_size              = null
+    borrow_timeout_seconds = 0
+    auth                   = null
   }
 }
 
 output "identifier" {
   description = "Identifier of the instance."
   value       = aws_db_instance.main.identifier
+}
+
+output "instance_class" {
+  description = "Class of the instance, by which a proxy is measured."
+  value       = aws_db_instance.main.instance_class
+}
+
+output "iam_authentication" {
+  description = "Whether users may log in with IAM tokens."
+  value       = aws_db_instance.main.iam_database_authentication_enabled
 }
 
 output "master_secret_arn" {

@@ -2,6 +2,11 @@ variable "name" {
   description = "Identifier of the instance, such as app-prod."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z](-?[a-z0-9]+)*$", var.name)) && length(var.name) <= 63
+    error_message = "name must be lower-case letters, digits and single hyphens, begin with a letter, and have at most 63 characters."
+  }
 }
 
 variable "network" {
@@ -21,8 +26,8 @@ variable "postgres_version" {
   default     = 17
 
   validation {
-    condition     = contains([14, 15, 16, 17, 18], var.postgres_version)
-    error_message = "postgres_version must be a major version from 14 to 18: the standard support of 13 ended on 28 February 2026."
+    condition     = contains([16, 17, 18], var.postgres_version)
+    error_message = "postgres_version must be 16, 17 or 18: the standard support of 13 and older has ended (13: 28 February 2026), that of 14 ends on 28 February 2027 and that of 15 on 29 February 2028."
   }
 }
 
@@ -49,18 +54,47 @@ variable "max_connections" {
 }
 
 variable "storage" {
-  description = "Size at first, and the size up to which it grows by itself."
+  description = "gp3: size at first, and the size up to which it grows by itself. From 400 GiB on, iops and throughput can be more than the 12000 and 500 MiB/s included."
   nullable    = false
   default     = {}
   type = object({
-    allocated_gib = optional(number, 20)
-    max_gib       = optional(number, 100)
+    allocated_gib  = optional(number, 20)
+    max_gib        = optional(number, 100)
+    iops           = optional(number)
+    throughput_mib = optional(number)
   })
+
+  validation {
+    condition     = var.storage.allocated_gib >= 20 && var.storage.max_gib <= 65536
+    error_message = "storage must be from 20 to 65536 GiB."
+  }
 
   validation {
     condition     = var.storage.max_gib >= 1.26 * var.storage.allocated_gib
     error_message = "storage.max_gib must be at least 26 % above storage.allocated_gib, or it could not grow by a useful step."
   }
+
+  validation {
+    condition     = var.storage.allocated_gib >= 400 || (var.storage.iops == null && var.storage.throughput_mib == null)
+    error_message = "storage.iops and storage.throughput_mib can be chosen from 400 GiB on: at ${var.storage.allocated_gib} GiB gp3 has 3000 iops and 125 MiB/s, and RDS refuses to be told."
+  }
+
+  validation {
+    condition     = coalesce(var.storage.iops, 12000) >= 12000 && coalesce(var.storage.iops, 12000) <= 64000
+    error_message = "storage.iops must be from 12000, what gp3 includes, to 64000."
+  }
+
+  validation {
+    condition     = coalesce(var.storage.throughput_mib, 500) >= 500 && coalesce(var.storage.throughput_mib, 500) <= 4000
+    error_message = "storage.throughput_mib must be from 500 MiB/s, what gp3 includes, to 4000."
+  }
+}
+
+variable "iam_authentication" {
+  description = "Whether users granted rds_iam log in with IAM tokens. While it is on, RDS lets clients of a proxy log in with IAM only."
+  type        = bool
+  nullable    = false
+  default     = true
 }
 
 variable "multi_az" {
@@ -93,7 +127,7 @@ variable "windows" {
 }
 
 variable "deletion_protection" {
-  description = "Whether AWS refuses to delete the instance."
+  description = "Whether AWS refuses to delete the instance. Before a destroy, apply with false: only then does AWS let it go."
   type        = bool
   nullable    = false
   default     = true

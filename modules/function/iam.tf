@@ -19,14 +19,14 @@ resource "aws_iam_role_policy" "log_in" {
 }
 
 resource "aws_iam_role_policy" "runtime" {
-  # checkov:skip=CKV_AWS_355:The calls that manage network interfaces know no resource to name.
+  # checkov:skip=CKV_AWS_355:The calls that manage network interfaces, and X-Ray's, know no resource to name.
   # checkov:skip=CKV_AWS_290:The calls that manage network interfaces know no resource, and are denied to the function's own code.
   name = "runtime"
   role = aws_iam_role.main.id
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat(var.runtime.tracing ? local.tracing_statements : [], [
       {
         Sid      = "KeepDeadLetters"
         Effect   = "Allow"
@@ -53,7 +53,7 @@ resource "aws_iam_role_policy" "runtime" {
         Resource  = "*"
         Condition = { ArnEquals = { "lambda:SourceFunctionArn" = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}" } }
       },
-    ]
+    ])
   })
 }
 
@@ -83,6 +83,15 @@ locals {
       },
     ]
   }
+
+  tracing_statements = [
+    {
+      Sid      = "Trace"
+      Effect   = "Allow"
+      Action   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+      Resource = "*"
+    },
+  ]
 
   network_interface_actions = [
     "ec2:AssignPrivateIpAddresses",

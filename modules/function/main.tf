@@ -3,10 +3,6 @@ locals {
   region    = split(":", var.network.log_key_arn)[3]
   account   = split(":", var.network.log_key_arn)[4]
 
-  # What direct connections are counted against: each execution environment holds one, the bootstrap function one more.
-  headroom    = 3
-  connections = var.reserved_concurrency + 1 + local.headroom
-
   # libpq's own names; the layer's library reads the rest.
   environment = merge(
     {
@@ -23,6 +19,7 @@ locals {
 }
 
 resource "aws_lambda_function" "main" {
+  # checkov:skip=CKV_AWS_50:X-Ray is runtime.tracing, off where isolated subnets could not reach it.
   # checkov:skip=CKV_AWS_173:Its environment holds names and ARNs, no secret; Lambda encrypts it with its own key.
   # checkov:skip=CKV_AWS_272:The zips are built from this repository by whoever applies it; there is no third party to sign.
   function_name    = var.name
@@ -32,7 +29,7 @@ resource "aws_lambda_function" "main" {
   handler          = var.runtime.handler
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)
-  layers           = [aws_lambda_layer_version.main.arn]
+  layers           = concat([aws_lambda_layer_version.main.arn], var.runtime.extra_layers)
   memory_size      = var.runtime.memory_mb
   timeout          = var.runtime.timeout_seconds
   publish          = true
@@ -55,17 +52,35 @@ resource "aws_lambda_function" "main" {
     target_arn = aws_sqs_queue.dead_letters.arn
   }
 
-  # Isolated subnets may not reach X-Ray: the function only passes on what its caller traces.
+  # PassThrough: it only passes on what its caller traces.
   tracing_config {
-    mode = "PassThrough"
+    mode = var.runtime.tracing ? "Active" : "PassThrough"
+  }
+
+  dynamic "snap_start" {
+    for_each = var.runtime.snap_start ? ["PublishedVersions"] : []
+
+    content {
+      apply_on = snap_start.value
+    }
   }
 
   depends_on = [aws_iam_role_policy.log_in, aws_iam_role_policy.runtime]
 
   lifecycle {
     precondition {
-      condition     = var.connection.max_clients == null ? true : local.connections <= var.connection.max_clients
-      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${var.reserved_concurrency} direct connections; with 1 for the bootstrap function and ${local.headroom} for people that is ${local.connections}, but the instance bears ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
+      condition     = try(regex("(arm64|x86_64)\\.zip$", var.layer)[0], var.runtime.architecture) == var.runtime.architecture
+      error_message = "layer ${basename(var.layer)} is of another architecture than runtime.architecture ${var.runtime.architecture}: run make package ARCH=${var.runtime.architecture}."
+    }
+
+    precondition {
+      condition     = var.runtime.timeout_seconds > local.connect_timeout_seconds + var.connection.borrow_timeout_seconds
+      error_message = "runtime.timeout_seconds ${var.runtime.timeout_seconds} must be longer than connecting (${local.connect_timeout_seconds} s) and waiting for a connection of the proxy's pool (${var.connection.borrow_timeout_seconds} s) together: ${local.connect_timeout_seconds + var.connection.borrow_timeout_seconds} s. Else Lambda ends the function before it could say what is wrong."
+    }
+
+    precondition {
+      condition     = var.connection.max_clients == null ? true : local.direct_connections <= var.connection.max_clients
+      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${var.reserved_concurrency} direct connections; with 1 for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance bears ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
     }
   }
 }
@@ -74,6 +89,14 @@ resource "aws_lambda_alias" "live" {
   name             = "live"
   function_name    = aws_lambda_function.main.function_name
   function_version = aws_lambda_function.main.version
+}
+
+resource "aws_lambda_provisioned_concurrency_config" "live" {
+  for_each = toset(var.runtime.provisioned_concurrency > 0 ? [aws_lambda_alias.live.name] : [])
+
+  function_name                     = aws_lambda_function.main.function_name
+  qualifier                         = each.key
+  provisioned_concurrent_executions = var.runtime.provisioned_concurrency
 }
 
 resource "aws_lambda_layer_version" "main" {

@@ -2,6 +2,11 @@ variable "name" {
   description = "Name of the function."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_-]{1,64}$", var.name))
+    error_message = "name must be 1 to 64 letters, digits, hyphens and underscores."
+  }
 }
 
 variable "network" {
@@ -18,12 +23,15 @@ variable "connection" {
   description = "Where to connect to: the database module's connection or the proxy module's."
   nullable    = false
   type = object({
-    host              = string
-    port              = number
-    database          = string
-    rds_db_arn_prefix = string
-    ca_file           = string
-    max_clients       = number
+    host                   = string
+    port                   = number
+    database               = string
+    rds_db_arn_prefix      = string
+    ca_file                = string
+    max_clients            = number
+    pool_size              = optional(number)
+    borrow_timeout_seconds = optional(number, 0)
+    auth                   = optional(string)
   })
 }
 
@@ -35,6 +43,11 @@ variable "application" {
     secret_arn = string
     key_arn    = string
   })
+
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.user))
+    error_message = "application.user must be a lower-case PostgreSQL name of at most 56 characters: rds-db:connect is granted on it, letter by letter."
+  }
 }
 
 variable "auth" {
@@ -46,6 +59,11 @@ variable "auth" {
   validation {
     condition     = contains(["iam", "secret"], var.auth)
     error_message = "auth must be iam or secret."
+  }
+
+  validation {
+    condition     = var.connection.auth == null ? true : var.auth == var.connection.auth
+    error_message = "auth must be ${coalesce(var.connection.auth, "iam")}, as the proxy of this connection has it."
   }
 }
 
@@ -72,20 +90,49 @@ variable "layer" {
 }
 
 variable "runtime" {
-  description = "What runs the code."
+  description = "What runs the code. extra_layers: ARNs of up to four layers besides the module's own. snap_start: start from a snapshot. provisioned_concurrency: environments kept started. tracing: X-Ray, off because isolated subnets may not reach it (see network.endpoints and network.egress)."
   nullable    = false
   default     = {}
   type = object({
-    name            = optional(string, "python3.13")
-    architecture    = optional(string, "x86_64")
-    handler         = optional(string, "handler.handler")
-    memory_mb       = optional(number, 256)
-    timeout_seconds = optional(number, 15)
+    name                    = optional(string, "python3.13")
+    architecture            = optional(string, "x86_64")
+    handler                 = optional(string, "handler.handler")
+    memory_mb               = optional(number, 256)
+    timeout_seconds         = optional(number, 15)
+    extra_layers            = optional(list(string), [])
+    snap_start              = optional(bool, false)
+    provisioned_concurrency = optional(number, 0)
+    tracing                 = optional(bool, false)
   })
 
   validation {
     condition     = contains(["arm64", "x86_64"], var.runtime.architecture)
     error_message = "runtime.architecture must be arm64 or x86_64."
+  }
+
+  validation {
+    condition     = var.runtime.memory_mb >= 128 && var.runtime.memory_mb <= 10240
+    error_message = "runtime.memory_mb must be from 128 to 10240."
+  }
+
+  validation {
+    condition     = var.runtime.timeout_seconds <= 900
+    error_message = "runtime.timeout_seconds must be at most 900, Lambda's longest."
+  }
+
+  validation {
+    condition     = length(var.runtime.extra_layers) <= 4
+    error_message = "runtime.extra_layers must be at most four: a function takes five layers, and one is the module's own."
+  }
+
+  validation {
+    condition     = !(var.runtime.snap_start && var.runtime.provisioned_concurrency > 0)
+    error_message = "runtime.snap_start and runtime.provisioned_concurrency exclude each other: Lambda starts environments from a snapshot or keeps them started."
+  }
+
+  validation {
+    condition     = var.runtime.provisioned_concurrency >= 0 && var.runtime.provisioned_concurrency <= var.reserved_concurrency
+    error_message = "runtime.provisioned_concurrency must be from 0 to reserved_concurrency, of which it is a part."
   }
 }
 
@@ -101,10 +148,20 @@ variable "reserved_concurrency" {
 }
 
 variable "environment" {
-  description = "Further environment variables. No secrets: whoever may see the function sees them."
+  description = "Further environment variables, such as PGCONNECT_TIMEOUT (5 seconds by default). No secrets: whoever may see the function sees them."
   type        = map(string)
   nullable    = false
   default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLROOTCERT", "DB_AUTH", "DB_SECRET_ARN"])) == 0
+    error_message = "environment must not name what the module sets itself: PGHOST, PGPORT, PGDATABASE, PGUSER, PGSSLROOTCERT, DB_AUTH, DB_SECRET_ARN."
+  }
+
+  validation {
+    condition     = can(tonumber(lookup(var.environment, "PGCONNECT_TIMEOUT", "5")))
+    error_message = "environment.PGCONNECT_TIMEOUT must be a number of seconds."
+  }
 }
 
 variable "log_retention_days" {

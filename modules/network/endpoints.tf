@@ -14,7 +14,7 @@ resource "aws_vpc_endpoint" "interface" {
       Sid       = "ThisAccountOnly"
       Effect    = "Allow"
       Principal = { AWS = "*" }
-      Action    = "${each.key}:*"
+      Action    = "*" # the endpoint leads to this service only, whose actions may have another prefix
       Resource  = "*"
       Condition = { StringEquals = { "aws:PrincipalAccount" = local.account } }
     }]

@@ -3,6 +3,15 @@ locals {
   partition = split(":", aws_vpc.main.arn)[1]
   region    = split(":", aws_vpc.main.arn)[3]
   account   = aws_vpc.main.owner_id
+
+  clients = distinct([for path in var.paths : path[0]])
+
+  # In each subnet AWS keeps 5 addresses, the database takes 2, endpoints and the functions of a hop one each; the proxy
+  # wants 10 (an instance above xlarge more: the proxy module checks that).
+  subnet_addresses = try(pow(2, 29 - tonumber(split("/", var.cidr)[1])), 0)
+  interfaces       = length(local.clients) + length(var.endpoints)
+  free_addresses   = local.subnet_addresses - 5 - 2 - local.interfaces
+  proxy_addresses  = contains(flatten(var.paths), "proxy") ? 10 : 0
 }
 
 resource "aws_vpc" "main" {
@@ -11,6 +20,13 @@ resource "aws_vpc" "main" {
   enable_dns_support   = true
 
   tags = { Name = var.name }
+
+  lifecycle {
+    precondition {
+      condition     = local.free_addresses >= local.proxy_addresses
+      error_message = "cidr ${var.cidr} is too small: a subnet is an eighth of it, ${local.subnet_addresses} addresses. AWS keeps 5, the database takes 2, functions and endpoints ${local.interfaces}, which leaves ${local.free_addresses}; a proxy wants ${local.proxy_addresses}."
+    }
+  }
 }
 
 # Nothing uses the default group, except functions for the moment in which they are destroyed.
@@ -30,16 +46,18 @@ resource "aws_subnet" "isolated" {
   tags = { Name = "${var.name}-isolated-${each.key}" }
 }
 
-# It has no route but the VPC's own: what is in these subnets cannot reach the internet, nor be reached.
+# Their tables have no route but the VPC's own, until nat.tf adds a way out; there is never a way in.
 resource "aws_route_table" "isolated" {
+  for_each = aws_subnet.isolated
+
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${var.name}-isolated" }
+  tags = { Name = "${var.name}-isolated-${each.key}" }
 }
 
 resource "aws_route_table_association" "isolated" {
   for_each = aws_subnet.isolated
 
-  route_table_id = aws_route_table.isolated.id
+  route_table_id = aws_route_table.isolated[each.key].id
   subnet_id      = each.value.id
 }

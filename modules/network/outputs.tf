@@ -7,7 +7,7 @@ output "subnet_ids" {
   description = "The isolated subnets, one a zone, in the order of zone_ids."
   value       = [for zone in var.zone_ids : aws_subnet.isolated[zone].id]
 
-  depends_on = [aws_route_table_association.isolated]
+  depends_on = [aws_route_table_association.isolated, aws_route.egress]
 }
 
 output "security_group_ids" {
@@ -18,8 +18,14 @@ output "security_group_ids" {
   depends_on = [
     aws_vpc_security_group_egress_rule.pair,
     aws_vpc_security_group_ingress_rule.pair,
+    aws_vpc_security_group_egress_rule.internet,
     aws_vpc_endpoint.interface,
   ]
+}
+
+output "free_addresses" {
+  description = "Addresses that each subnet has left for a proxy."
+  value       = local.free_addresses
 }
 
 output "log_key_arn" {

@@ -11,8 +11,8 @@ variable "cidr" {
   default     = "10.0.0.0/16"
 
   validation {
-    condition     = can(cidrnetmask(var.cidr)) && try(tonumber(split("/", var.cidr)[1]) <= 24, false)
-    error_message = "cidr must be an IPv4 range of /24 or larger: a subnet is an eighth of it, and of a /27's 32 addresses AWS keeps 5, the proxy wants 10, endpoints and functions the rest."
+    condition     = can(cidrnetmask(var.cidr)) && try(tonumber(split("/", var.cidr)[1]) >= 16, false)
+    error_message = "cidr must be an IPv4 range of at most a /16, the largest that a VPC takes."
   }
 }
 
@@ -68,6 +68,25 @@ variable "endpoint_zone_ids" {
   validation {
     condition     = var.endpoint_zone_ids == null || length(setsubtract(coalesce(var.endpoint_zone_ids, []), var.zone_ids)) == 0
     error_message = "endpoint_zone_ids must be among zone_ids."
+  }
+}
+
+variable "egress" {
+  description = "A way out to the internet over HTTPS, for the hops that ask: { hops = [\"function\"] }, through one NAT gateway, or one a zone (nat = \"each_zone\"). Null: no way out, and no public subnet."
+  default     = null
+  type = object({
+    hops = set(string)
+    nat  = optional(string, "one")
+  })
+
+  validation {
+    condition     = var.egress == null ? true : contains(["one", "each_zone"], var.egress.nat)
+    error_message = "egress.nat must be one or each_zone."
+  }
+
+  validation {
+    condition     = var.egress == null ? true : length(var.egress.hops) > 0 && length(setsubtract(var.egress.hops, local.clients)) == 0
+    error_message = "egress.hops must be clients, the first hops of paths: a proxy or a database has no business on the internet."
   }
 }
 

@@ -6,20 +6,27 @@ resource "aws_db_proxy" "main" {
   vpc_security_group_ids = [var.network.security_group_ids["proxy"]]
   idle_client_timeout    = var.idle_client_timeout_seconds
   require_tls            = true
-  debug_logging          = false # it would write the text of every statement
+  debug_logging          = var.debug_logging
 
   # Each explicit: left out, the provider finds a difference in every plan.
   auth {
     auth_scheme               = "SECRETS"
-    iam_auth                  = "REQUIRED"
+    iam_auth                  = var.auth == "iam" ? "REQUIRED" : "DISABLED"
     client_password_auth_type = "POSTGRES_SCRAM_SHA_256" # checkov:skip=CKV_SECRET_6:The name of a method, not a secret.
     secret_arn                = var.application.secret_arn
   }
 
   depends_on = [aws_iam_role_policy.main, aws_cloudwatch_log_group.main]
+
+  lifecycle {
+    precondition {
+      condition     = coalesce(var.network.free_addresses, local.wanted_addresses) >= local.wanted_addresses
+      error_message = "The proxy of a ${local.size} instance wants ${local.wanted_addresses - 3 * local.near_endpoints} free addresses in each subnet, and 3 more for each of ${local.near_endpoints} further endpoints: ${local.wanted_addresses}, but the network leaves ${coalesce(var.network.free_addresses, 0)}. Choose a larger cidr."
+    }
+  }
 }
 
-# Both are lost with the proxy they belong to, which the provider would not notice: its name stays the same.
+# All that follow are lost with the proxy they belong to, which the provider would not notice: its name stays.
 resource "aws_db_proxy_default_target_group" "main" {
   db_proxy_name = aws_db_proxy.main.name
 
@@ -27,6 +34,7 @@ resource "aws_db_proxy_default_target_group" "main" {
     max_connections_percent      = var.pool.max_percent
     max_idle_connections_percent = var.pool.max_idle_percent
     connection_borrow_timeout    = var.pool.borrow_timeout_seconds
+    init_query                   = var.pool.init_query
   }
 
   lifecycle {
@@ -38,6 +46,20 @@ resource "aws_db_proxy_target" "main" {
   db_proxy_name          = aws_db_proxy.main.name
   target_group_name      = aws_db_proxy_default_target_group.main.name
   db_instance_identifier = var.database.identifier
+
+  lifecycle {
+    replace_triggered_by = [aws_db_proxy.main.arn]
+  }
+}
+
+resource "aws_db_proxy_endpoint" "further" {
+  for_each = var.endpoints
+
+  db_proxy_name          = aws_db_proxy.main.name
+  db_proxy_endpoint_name = "${var.name}-${each.key}"
+  target_role            = each.value.target_role
+  vpc_subnet_ids         = coalesce(each.value.subnet_ids, var.network.subnet_ids)
+  vpc_security_group_ids = coalesce(each.value.security_group_ids, [var.network.security_group_ids["proxy"]])
 
   lifecycle {
     replace_triggered_by = [aws_db_proxy.main.arn]

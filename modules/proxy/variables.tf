@@ -16,6 +16,7 @@ variable "network" {
     subnet_ids         = list(string)
     security_group_ids = map(string)
     log_key_arn        = string
+    free_addresses     = optional(number)
   })
 }
 
@@ -23,8 +24,13 @@ variable "database" {
   description = "The database module: the instance whose connections are shared."
   nullable    = false
   type = object({
-    identifier = string
-    connection = object({ database = string })
+    identifier         = string
+    instance_class     = optional(string)
+    iam_authentication = optional(bool, true)
+    connection = object({
+      database    = string
+      max_clients = number
+    })
   })
 }
 
@@ -37,14 +43,32 @@ variable "application" {
   })
 }
 
+variable "auth" {
+  description = "How clients log in to the proxy. iam: with a token. secret: with the password of the application's secret, which RDS allows only when the instance has no IAM authentication."
+  type        = string
+  nullable    = false
+  default     = "iam"
+
+  validation {
+    condition     = contains(["iam", "secret"], var.auth)
+    error_message = "auth must be iam or secret."
+  }
+
+  validation {
+    condition     = var.auth == "iam" || !var.database.iam_authentication
+    error_message = "auth = \"secret\" needs a database with iam_authentication = false: while the instance has it, RDS lets clients of its proxies log in with IAM only."
+  }
+}
+
 variable "pool" {
-  description = "How the proxy shares the database's connections among its clients."
+  description = "How the proxy shares the database's connections among its clients: its share of max_connections, how much of that may stand idle, how long a client waits for one, and what is run on each that is opened."
   nullable    = false
   default     = {}
   type = object({
     max_percent            = optional(number, 90)
     max_idle_percent       = optional(number, 45)
     borrow_timeout_seconds = optional(number, 5)
+    init_query             = optional(string)
   })
 
   validation {
@@ -53,14 +77,52 @@ variable "pool" {
   }
 
   validation {
-    condition     = var.pool.max_idle_percent <= var.pool.max_percent
-    error_message = "pool.max_idle_percent must not be greater than pool.max_percent."
+    condition     = var.pool.max_idle_percent >= 0 && var.pool.max_idle_percent <= var.pool.max_percent
+    error_message = "pool.max_idle_percent must not be greater than pool.max_percent, nor negative."
   }
 
   validation {
     condition     = var.pool.borrow_timeout_seconds >= 1 && var.pool.borrow_timeout_seconds <= 300
     error_message = "pool.borrow_timeout_seconds must be from 1 to 300: with 0 the pool could not grow for those who wait."
   }
+
+  validation {
+    condition     = !can(regex("(?i)pass(word|wd|phrase)|pwd|secret|token|credential|api.?key|private.?key|AKIA[0-9A-Z]{16}|://[^ ]*:[^ ]*@", coalesce(var.pool.init_query, "-")))
+    error_message = "pool.init_query seems to hold a secret: whoever may describe the proxy reads it, and so does whoever has the state. Use it for SET ROLE and the like."
+  }
+}
+
+variable "endpoints" {
+  description = "Further endpoints by name: one for another VPC gets that VPC's subnet_ids and security_group_ids; else it stands beside the proxy's own, in all its zones."
+  nullable    = false
+  default     = {}
+  type = map(object({
+    target_role        = optional(string, "READ_WRITE")
+    subnet_ids         = optional(list(string))
+    security_group_ids = optional(list(string))
+  }))
+
+  validation {
+    condition     = alltrue([for endpoint in values(var.endpoints) : endpoint.target_role == "READ_WRITE"])
+    error_message = "endpoints must have target_role READ_WRITE: READ_ONLY leads to readers, which Aurora and Multi-AZ clusters have; the standby of an instance answers nobody."
+  }
+
+  validation {
+    condition     = length(var.endpoints) <= 20 && alltrue([for name in keys(var.endpoints) : can(regex("^[a-zA-Z](-?[a-zA-Z0-9]+)*$", name))])
+    error_message = "endpoints must be at most 20, named by letters, digits and single hyphens."
+  }
+
+  validation {
+    condition     = alltrue([for endpoint in values(var.endpoints) : (endpoint.subnet_ids == null) == (endpoint.security_group_ids == null)])
+    error_message = "endpoints must have both subnet_ids and security_group_ids, or neither: a group belongs to the VPC of the subnets."
+  }
+}
+
+variable "debug_logging" {
+  description = "Whether the proxy logs what it does, with the text of every statement and so with what stands in it. RDS turns it off after 24 hours."
+  type        = bool
+  nullable    = false
+  default     = false
 }
 
 variable "idle_client_timeout_seconds" {

@@ -3,10 +3,17 @@ import pytest
 from tests.plans import Plan, Refusals, plan_module, plan_refusals
 
 REFUSALS: Refusals = {
-    "old_postgres": ({"postgres_version": 13}, "ended on 28 February 2026"),
+    "name": ({"name": "app--prod"}, "single hyphens"),
+    "old_postgres": ({"postgres_version": 13}, "(13: 28 February 2026)"),
+    "ageing_postgres": ({"postgres_version": 15}, "must be 16, 17 or 18"),
     "unknown_class": ({"instance_class": "db.x2g.large"}, "max_connections must be given"),
     "few_connections": ({"max_connections": 5}, "must be between 20 and 5000"),
     "no_room_to_grow": ({"storage": {"allocated_gib": 100, "max_gib": 110}}, "at least 26 %"),
+    "small_disk": ({"storage": {"allocated_gib": 10}}, "from 20 to 65536 GiB"),
+    "iops_of_a_small_disk": ({"storage": {"allocated_gib": 399, "max_gib": 600, "iops": 16000}}, "at 399 GiB gp3 has"),
+    "throughput_of_a_small_disk": ({"storage": {"throughput_mib": 600}}, "at 20 GiB gp3 has"),
+    "few_iops": ({"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 3000}}, "must be from 12000"),
+    "low_throughput": ({"storage": {"allocated_gib": 400, "max_gib": 600, "throughput_mib": 125}}, "from 500 MiB/s"),
     "no_backups": ({"backup_retention_days": 0}, "must be from 1 to 35"),
 }
 
@@ -79,3 +86,17 @@ def test_iops_are_left_to_gp3_below_400_gib(plan: Plan) -> None:
     instance = plan["module.database.aws_db_instance.main"]
     assert instance["storage_type"] == "gp3"
     assert "iops" not in instance or instance["iops"] is None
+
+
+def test_a_large_disk_may_have_more_iops() -> None:
+    plan = plan_module(
+        "database", storage={"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}
+    )
+    instance = plan["module.database.aws_db_instance.main"]
+    assert (instance["iops"], instance["storage_throughput"]) == (16000, 1000)
+
+
+def test_extended_support_is_never_paid_for(plan: Plan) -> None:
+    instance = plan["module.database.aws_db_instance.main"]
+    assert instance["engine_lifecycle_support"] == "open-source-rds-extended-support-disabled"
+    assert instance["ca_cert_identifier"] == "rds-ca-rsa2048-g1"

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals
+from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, plan_module, plan_refusals
 
 CONNECTION = ARGUMENTS["function"]["connection"]
 APPLICATION = ARGUMENTS["function"]["application"]
@@ -13,6 +13,30 @@ REFUSALS: Refusals = {
     "no_layer": ({"layer": "missing.zip"}, "run make package"),
     "auth": ({"auth": "password"}, "auth must be iam or secret"),
     "architecture": ({"runtime": {"architecture": "riscv64"}}, "must be arm64 or x86_64"),
+    "name": ({"name": "app function"}, "1 to 64 letters"),
+    "any_user": ({"application": {**APPLICATION, "user": "*"}}, "letter by letter"),
+    "long_user": ({"application": {**APPLICATION, "user": "u" * 57}}, "at most 56 characters"),
+    "layer_of_another_architecture": (
+        {"runtime": {"architecture": "arm64"}},
+        "run make package ARCH=arm64",
+    ),
+    "memory": ({"runtime": {"memory_mb": 64}}, "must be from 128 to 10240"),
+    "long_timeout": ({"runtime": {"timeout_seconds": 901}}, "must be at most 900"),
+    "six_layers": ({"runtime": {"extra_layers": ["arn"] * 5}}, "must be at most four"),
+    "two_ways_to_start": (
+        {"runtime": {"snap_start": True, "provisioned_concurrency": 1}},
+        "exclude each other",
+    ),
+    "more_provisioned_than_reserved": ({"runtime": {"provisioned_concurrency": 21}}, "of which it is a part"),
+    "short_timeout": (
+        {"connection": POOLED, "runtime": {"timeout_seconds": 10}},
+        "(5 s) together: 10 s",
+    ),
+    "long_connecting": ({"environment": {"PGCONNECT_TIMEOUT": "20"}}, "connecting (20 s)"),
+    "connect_timeout": ({"environment": {"PGCONNECT_TIMEOUT": "soon"}}, "must be a number of seconds"),
+    "host_of_ones_own": ({"environment": {"PGHOST": "elsewhere"}}, "must not name what the module sets"),
+    "secret_at_a_proxy_with_iam": ({"connection": POOLED, "auth": "secret"}, "auth must be iam, as the proxy"),
+    "token_at_a_proxy_with_passwords": ({"connection": {**POOLED, "auth": "secret"}}, "auth must be secret, as the"),
     "concurrency": ({"reserved_concurrency": 0}, "must be at least 1"),
     "budget": ({"reserved_concurrency": 85}, "that is 89, but the instance bears 85 clients"),
 }
@@ -69,9 +93,43 @@ def test_environment_is_what_the_library_reads(plan: Plan) -> None:
     }
 
 
-def test_no_limit_of_concurrency_through_the_proxy() -> None:
-    plan = plan_module("function", connection={**CONNECTION, "max_clients": None}, reserved_concurrency=900)
-    assert plan["module.function.aws_lambda_function.main"]["reserved_concurrent_executions"] == 900
+def test_secret_mode_works_through_the_proxy_too() -> None:
+    plan = plan_module("function", auth="secret", connection={**POOLED, "auth": "secret"})
+    [environment] = plan["module.function.aws_lambda_function.main"]["environment"]
+    assert environment["variables"]["PGHOST"] == POOLED["host"]
+    assert environment["variables"]["DB_SECRET_ARN"] == APPLICATION["secret_arn"]
+
+
+def test_through_the_proxy_concurrency_is_compared_with_the_pool() -> None:
+    assert plan_module("function", connection=POOLED, reserved_concurrency=494).warnings() == []
+    plan = plan_module("function", connection=POOLED, reserved_concurrency=495)
+    [warning] = plan.warnings()
+    assert "that is 644 connections, but the proxy's pool has 643" in warning
+    assert plan["module.function.aws_lambda_function.main"]["reserved_concurrent_executions"] == 495
+
+
+def test_the_last_direct_connection_is_used() -> None:
+    assert plan_module("function", reserved_concurrency=81).warnings() == []
+
+
+def test_function_may_start_from_a_snapshot_and_be_traced_on_arm() -> None:
+    runtime = {"architecture": "arm64", "snap_start": True, "tracing": True, "extra_layers": ["arn:of:a:layer"]}
+    plan = plan_module("function", runtime=runtime, layer="layer-arm64.zip")
+    function = plan["module.function.aws_lambda_function.main"]
+    assert function["architectures"] == ["arm64"]
+    assert function["snap_start"][0]["apply_on"] == "PublishedVersions"
+    assert function["tracing_config"] == [{"mode": "Active"}]
+    assert plan["module.function.aws_lambda_layer_version.main"]["compatible_architectures"] == ["arm64"]
+
+
+def test_environments_may_be_kept_started() -> None:
+    plan = plan_module("function", runtime={"provisioned_concurrency": 5})
+    [provisioned] = plan.of_type("aws_lambda_provisioned_concurrency_config").values()
+    assert (provisioned["qualifier"], provisioned["provisioned_concurrent_executions"]) == ("live", 5)
+
+
+def test_nothing_is_traced_unless_asked_for(plan: Plan) -> None:
+    assert plan["module.function.aws_lambda_function.main"]["tracing_config"] == [{"mode": "PassThrough"}]
 
 
 def test_invocations_reach_published_versions(plan: Plan) -> None:

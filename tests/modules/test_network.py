@@ -7,7 +7,12 @@ REFUSALS: Refusals = {
     "zone_twice": ({"zone_ids": ["use1-az1", "use1-az1"]}, "two or three different zones"),
     "zone_name": ({"zone_ids": ["us-east-1a", "us-east-1b"]}, "not zone names"),
     "zone_without_proxy": ({"zone_ids": ["use1-az1", "use1-az3"]}, "RDS Proxy does not run there"),
-    "small_range": ({"cidr": "10.0.0.0/25"}, "must be an IPv4 range of /24 or larger"),
+    "no_range": ({"cidr": "10.0.0.0"}, "must be an IPv4 range"),
+    "large_range": ({"cidr": "10.0.0.0/15"}, "the largest that a VPC takes"),
+    "small_range": ({"cidr": "10.0.0.0/25"}, "which leaves 6; a proxy wants 10"),
+    "nat": ({"egress": {"hops": ["function"], "nat": "two"}}, "must be one or each_zone"),
+    "egress_of_nobody": ({"egress": {"hops": []}}, "must be clients"),
+    "egress_of_the_database": ({"egress": {"hops": ["database"]}}, "no business on the internet"),
     "lonely_hop": ({"paths": [["database"]], "endpoints": {}}, "at least two different hops"),
     "unknown_user": ({"endpoints": {"secretsmanager": ["nobody"]}}, "only by hops that paths names"),
     "unknown_zone": ({"endpoint_zone_ids": ["use1-az6"]}, "must be among zone_ids"),
@@ -67,3 +72,50 @@ def test_subnets_stand_in_the_zones_by_id_without_overlap(plan: Plan) -> None:
 def test_flow_logs_are_kept_for_a_year(plan: Plan) -> None:
     assert plan["module.network.aws_flow_log.main"]["traffic_type"] == "ALL"
     assert plan["module.network.aws_cloudwatch_log_group.flow"]["retention_in_days"] == 365
+
+
+@pytest.fixture(scope="module")
+def egress() -> Plan:
+    return plan_module("network", egress={"hops": ["function"], "nat": "each_zone"})
+
+
+def test_only_the_hop_that_asks_reaches_the_internet_and_only_over_https(egress: Plan) -> None:
+    rules = egress.of_type("aws_vpc_security_group_egress_rule")
+    open_rules = {address: rule for address, rule in rules.items() if rule["cidr_ipv4"] or rule["cidr_ipv6"]}
+    [address] = open_rules
+    assert address == 'module.network.aws_vpc_security_group_egress_rule.internet["function"]'
+    assert (open_rules[address]["cidr_ipv4"], open_rules[address]["from_port"], open_rules[address]["to_port"]) == (
+        "0.0.0.0/0",
+        443,
+        443,
+    )
+
+
+def test_nothing_comes_in_from_the_internet(egress: Plan) -> None:
+    assert not any(rule["cidr_ipv4"] for rule in egress.of_type("aws_vpc_security_group_ingress_rule").values())
+    assert not any(subnet["map_public_ip_on_launch"] for subnet in egress.of_type("aws_subnet").values())
+
+
+def test_each_zone_has_a_gateway_of_its_own_or_all_share_one(egress: Plan) -> None:
+    one = plan_module("network", egress={"hops": ["function"]})
+    for plan, gateways in ((egress, 2), (one, 1)):
+        assert len(plan.of_type("aws_nat_gateway")) == gateways
+        assert len([address for address in plan.of_type("aws_subnet") if ".public" in address]) == gateways
+        assert len([address for address in plan.of_type("aws_route") if ".egress" in address]) == 2
+
+
+def test_public_subnets_lie_beside_the_isolated_ones(egress: Plan) -> None:
+    ranges = [subnet["cidr_block"] for subnet in egress.of_type("aws_subnet").values()]
+    assert sorted(ranges) == ["10.0.0.0/19", "10.0.128.0/19", "10.0.160.0/19", "10.0.32.0/19"]
+
+
+def test_endpoints_answer_to_private_names_in_the_chosen_zones(plan: Plan) -> None:
+    [endpoint] = plan.of_type("aws_vpc_endpoint").values()
+    assert endpoint["private_dns_enabled"] is True
+    assert endpoint["vpc_endpoint_type"] == "Interface"
+
+
+def test_default_group_has_no_rules(plan: Plan) -> None:
+    group = plan["module.network.aws_default_security_group.main"]
+    assert not group.get("ingress")
+    assert not group.get("egress")

@@ -2,13 +2,30 @@ import json
 
 import pytest
 
-from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals
+from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals, plan_replacement
+
+DATABASE = ARGUMENTS["proxy"]["database"]
+NETWORK = ARGUMENTS["proxy"]["network"]
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
     "idle_above_total": ({"pool": {"max_percent": 20, "max_idle_percent": 40}}, "must not be greater"),
     "too_much": ({"pool": {"max_percent": 101}}, "pool.max_percent must be from 1 to 100"),
     "no_waiting": ({"pool": {"borrow_timeout_seconds": 0}}, "could not grow"),
+    "negative_idle": ({"pool": {"max_idle_percent": -1}}, "nor negative"),
+    "secret_in_init_query": ({"pool": {"init_query": "SET app.Api_Key = 'x'"}}, "seems to hold a secret"),
+    "password_in_init_query": ({"pool": {"init_query": "ALTER ROLE app PASSWORD 'x'"}}, "seems to hold a secret"),
+    "url_in_init_query": ({"pool": {"init_query": "SELECT connect('postgres://a:b@c')"}}, "seems to hold a secret"),
+    "readers": ({"endpoints": {"reader": {"target_role": "READ_ONLY"}}}, "standby of an instance answers nobody"),
+    "endpoint_name": ({"endpoints": {"a_b": {}}}, "named by letters"),
+    "half_an_endpoint": ({"endpoints": {"far": {"subnet_ids": ["subnet-1"]}}}, "or neither"),
+    "auth": ({"auth": "password"}, "auth must be iam or secret"),
+    "passwords_beside_iam": ({"auth": "secret"}, "iam_authentication = false"),
+    "no_room": ({"network": {**NETWORK, "free_addresses": 12}, "endpoints": {"more": {}}}, "10 free addresses"),
+    "no_room_for_a_large_one": (
+        {"network": {**NETWORK, "free_addresses": 21}, "database": {**DATABASE, "instance_class": "db.r7g.4xlarge"}},
+        "but the network leaves 21",
+    ),
     "idle_clients": ({"idle_client_timeout_seconds": 30}, "from 60 to 28800"),
 }
 
@@ -52,3 +69,41 @@ def test_pool_has_no_session_pinning_filters(plan: Plan) -> None:
     [pool] = plan["module.proxy.aws_db_proxy_default_target_group.main"]["connection_pool_config"]
     assert pool["session_pinning_filters"] is None  # PostgreSQL has none
     assert pool["max_idle_connections_percent"] <= pool["max_connections_percent"]
+
+
+def test_a_new_proxy_gets_its_pool_target_and_endpoints_anew() -> None:
+    plan = plan_replacement("proxy", "module.proxy.aws_db_proxy.main", endpoints={"more": {}})
+    for address in (
+        "aws_db_proxy_default_target_group.main",
+        "aws_db_proxy_target.main",
+        'aws_db_proxy_endpoint.further["more"]',
+    ):
+        change = plan.changes[f"module.proxy.{address}"]
+        assert change["change"]["actions"] == ["delete", "create"]
+        assert change["action_reason"] == "replace_by_triggers" or "replace_paths" in change["change"]
+
+
+def test_a_role_may_be_set_on_each_connection() -> None:
+    plan = plan_module("proxy", pool={"init_query": "SET ROLE app_owner"})
+    [pool] = plan["module.proxy.aws_db_proxy_default_target_group.main"]["connection_pool_config"]
+    assert pool["init_query"] == "SET ROLE app_owner"
+
+
+def test_secret_mode_logs_clients_in_with_passwords_over_tls() -> None:
+    plan = plan_module("proxy", auth="secret", database={**DATABASE, "iam_authentication": False})
+    proxy = plan["module.proxy.aws_db_proxy.main"]
+    assert [auth["iam_auth"] for auth in proxy["auth"]] == ["DISABLED"]
+    assert proxy["require_tls"] is True
+
+
+def test_a_share_too_small_for_the_class_is_warned_of(plan: Plan) -> None:
+    assert plan.warnings() == []
+    small = {**DATABASE, "instance_class": "db.t4g.medium"}
+    [warning] = plan_module("proxy", database=small, pool={"max_percent": 50}).warnings()
+    assert "50 is below 55" in warning
+
+
+def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
+    group = plan["module.proxy.aws_cloudwatch_log_group.main"]
+    assert (group["name"], group["retention_in_days"]) == ("/aws/rds/proxy/app", 365)
+    assert group["kms_key_id"]
