@@ -94,7 +94,7 @@ terraform-version:
 
 ##@ Code
 
-test: .venv/tools/requirements.txt .venv/runtime/requirements.txt package terraform-version ## Run every test, one full apply of dev and prod among them
+test: .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Run every test, one full apply of dev and prod among them
 	@$(TOOLS)/pytest -n 3 --dist loadfile
 
 lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, Python and shell

@@ -1,0 +1,24 @@
+"""Logs are not kept for ever."""
+
+from typing import Any
+
+from checkov.common.models.enums import CheckCategories, CheckResult
+from checkov.terraform.checks.resource.base_resource_check import BaseResourceCheck
+
+
+class LogGroupForgets(BaseResourceCheck):
+    def __init__(self) -> None:
+        super().__init__(
+            name="Ensure a log group says how long it keeps its logs",
+            id="CKV_LRP_7",
+            categories=[CheckCategories.LOGGING],
+            supported_resources=["aws_cloudwatch_log_group"],
+            guideline="Set retention_in_days; 0, like nothing, means for ever.",
+        )
+
+    def scan_resource_conf(self, conf: dict[str, list[Any]]) -> CheckResult:
+        forever = conf.get("retention_in_days") in (None, [None], [0], ["0"], [])
+        return CheckResult.FAILED if forever else CheckResult.PASSED
+
+
+CHECKS = [LogGroupForgets()]

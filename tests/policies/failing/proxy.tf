@@ -1,0 +1,31 @@
+resource "aws_db_proxy" "tls_left_out" {
+  name           = "app"
+  engine_family  = "POSTGRESQL"
+  role_arn       = "arn:aws:iam::111122223333:role/proxy"
+  vpc_subnet_ids = ["subnet-0a", "subnet-0b"]
+
+  auth {
+    auth_scheme = "SECRETS"
+    iam_auth    = "DISABLED"
+    secret_arn  = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf"
+  }
+}
+
+resource "aws_db_proxy" "one_of_two_without_iam" {
+  name           = "app"
+  engine_family  = "POSTGRESQL"
+  role_arn       = "arn:aws:iam::111122223333:role/proxy"
+  vpc_subnet_ids = ["subnet-0a", "subnet-0b"]
+  require_tls    = false
+
+  auth {
+    auth_scheme = "SECRETS"
+    iam_auth    = "REQUIRED"
+    secret_arn  = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf"
+  }
+
+  auth {
+    auth_scheme = "SECRETS"
+    secret_arn  = "arn:aws:secretsmanager:us-east-1:111122223333:secret:other-AbCdEf"
+  }
+}

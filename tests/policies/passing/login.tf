@@ -1,0 +1,31 @@
+resource "aws_iam_role_policy" "one_user" {
+  role = "function"
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect   = "Allow"
+        Action   = "rds-db:connect"
+        Resource = "arn:aws:rds-db:us-east-1:111122223333:dbuser:prx-0123456789abcdef0/app"
+      },
+      {
+        Effect   = "Deny"
+        Action   = ["rds-db:connect"]
+        Resource = "*"
+      },
+    ]
+  })
+}
+
+data "aws_iam_policy_document" "one_user" {
+  statement {
+    actions   = ["rds-db:connect"]
+    resources = ["arn:aws:rds-db:us-east-1:111122223333:dbuser:prx-0123456789abcdef0/app"]
+  }
+
+  statement {
+    actions   = ["xray:PutTraceSegments"]
+    resources = ["*"]
+  }
+}

@@ -1,0 +1,13 @@
+resource "aws_db_proxy" "main" {
+  name           = "app"
+  engine_family  = "POSTGRESQL"
+  role_arn       = "arn:aws:iam::111122223333:role/proxy"
+  vpc_subnet_ids = ["subnet-0a", "subnet-0b"]
+  require_tls    = true
+
+  auth {
+    auth_scheme = "SECRETS"
+    iam_auth    = "REQUIRED"
+    secret_arn  = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf"
+  }
+}

@@ -1,0 +1,14 @@
+resource "aws_db_instance" "main" {
+  identifier                  = "app"
+  engine                      = "postgres"
+  instance_class              = "db.t4g.micro"
+  allocated_storage           = 20
+  username                    = "master"
+  manage_master_user_password = true
+}
+
+resource "aws_ssm_parameter" "no_secret" {
+  name  = "size"
+  type  = "String"
+  value = "large"
+}
