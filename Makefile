@@ -67,7 +67,7 @@ deploy: plan ## Apply the plan of ENV= after asking, then invoke the function on
 
 destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
-	@! $(TF) state pull | grep -q '"deletion_protection": true' \
+	@! $(TF) state pull | grep '"deletion_protection": true' >/dev/null \
 	  || { echo "$(ENV) is protected from deletion. First: TF_VAR_deletion_protection=false make deploy ENV=$(ENV)" >&2; exit 1; }
 	@$(TF) plan -destroy -input=false -out=$(PLAN)
 	@$(call confirm,Destroy all of $(ENV)?)
