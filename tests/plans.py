@@ -130,12 +130,12 @@ class Plan:
             if change["type"] == kind and change["mode"] == "managed"
         }
 
-    def warnings(self) -> list[str]:
-        """What the failed checks say."""
+    def warnings(self, call: str) -> list[str]:
+        """What the failed checks of one module call say."""
         return [
             problem["message"]
             for check in self.document.get("checks", [])
-            if check["address"]["kind"] == "check"
+            if check["address"]["to_display"].startswith(f"module.{call}.check.")
             for instance in check.get("instances", [])
             for problem in instance.get("problems", [])
         ]
@@ -151,6 +151,11 @@ def plan_module(name: str, /, **arguments: Any) -> Plan:
     """Plan one module alone with ARGUMENTS, changed by `arguments`."""
     folder = _module_root(name, {name: arguments})
     return _plan(folder)
+
+
+def plan_variants(name: str, /, **variants: Mapping[str, Any]) -> Plan:
+    """Plan one module once for each variant, a call of that name, with ARGUMENTS changed by the variant's."""
+    return _plan(_module_root(name, variants))
 
 
 def plan_replacement(name: str, address: str, /, **arguments: Any) -> Plan:

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.plans import Plan, Refusals, plan_module, plan_refusals
+from tests.plans import Plan, Refusals, plan_refusals, plan_variants
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
@@ -20,7 +20,12 @@ REFUSALS: Refusals = {
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plan_module("database")
+    return plan_variants(
+        "database",
+        database={},
+        version_18={"postgres_version": 18},
+        large={"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +38,9 @@ def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> Non
     assert REFUSALS[case][1] in refusals[case]
 
 
-def parameters(plan: Plan) -> dict[str, str]:
-    return {
-        parameter["name"]: parameter["value"]
-        for parameter in plan["module.database.aws_db_parameter_group.main"]["parameter"]
-    }
+def parameters(plan: Plan, call: str = "database") -> dict[str, str]:
+    group = plan[f"module.{call}.aws_db_parameter_group.main"]
+    return {parameter["name"]: parameter["value"] for parameter in group["parameter"]}
 
 
 def test_clients_must_use_tls_and_scram(plan: Plan) -> None:
@@ -53,8 +56,9 @@ def test_passwords_set_by_statements_stay_out_of_the_log(plan: Plan) -> None:
     assert parameters(plan)["log_statement"] == "none"
 
 
-def test_version_18_logs_connections_in_its_own_way() -> None:
-    assert parameters(plan_module("database", postgres_version=18))["log_connections"] == "all"
+def test_version_18_logs_connections_in_its_own_way(plan: Plan) -> None:
+    assert parameters(plan, "version_18")["log_connections"] == "all"
+    assert parameters(plan)["log_connections"] == "1"
 
 
 def test_instance_is_private_encrypted_and_protected(plan: Plan) -> None:
@@ -75,7 +79,8 @@ def test_master_password_is_never_terraforms(plan: Plan) -> None:
 
 def test_logs_are_made_before_the_instance_with_retention(plan: Plan) -> None:
     instance = plan["module.database.aws_db_instance.main"]
-    groups = plan.of_type("aws_cloudwatch_log_group").values()
+    logs = plan.of_type("aws_cloudwatch_log_group").items()
+    groups = [group for address, group in logs if address.startswith("module.database.")]
     exports = sorted(instance["enabled_cloudwatch_logs_exports"])
     assert sorted(group["name"] for group in groups) == [f"/aws/rds/instance/app/{export}" for export in exports]
     assert exports == ["iam-db-auth-error", "postgresql", "upgrade"]
@@ -88,11 +93,8 @@ def test_iops_are_left_to_gp3_below_400_gib(plan: Plan) -> None:
     assert "iops" not in instance or instance["iops"] is None
 
 
-def test_a_large_disk_may_have_more_iops() -> None:
-    plan = plan_module(
-        "database", storage={"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}
-    )
-    instance = plan["module.database.aws_db_instance.main"]
+def test_a_large_disk_may_have_more_iops(plan: Plan) -> None:
+    instance = plan["module.large.aws_db_instance.main"]
     assert (instance["iops"], instance["storage_throughput"]) == (16000, 1000)
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, plan_module, plan_refusals
+from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, plan_refusals, plan_variants
 
 CONNECTION = ARGUMENTS["function"]["connection"]
 APPLICATION = ARGUMENTS["function"]["application"]
@@ -42,9 +42,30 @@ REFUSALS: Refusals = {
 }
 
 
+FUNCTION = "module.function.aws_lambda_function.main"
+
+
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plan_module("function")
+    return plan_variants(
+        "function",
+        function={},
+        last_direct={"reserved_concurrency": 81},
+        last_pooled={"connection": POOLED, "reserved_concurrency": 494},
+        over_pooled={"connection": POOLED, "reserved_concurrency": 495},
+        secret={"auth": "secret"},
+        secret_pooled={"auth": "secret", "connection": {**POOLED, "auth": "secret"}},
+        arm={
+            "layer": "layer-arm64.zip",
+            "runtime": {
+                "architecture": "arm64",
+                "snap_start": True,
+                "tracing": True,
+                "extra_layers": ["arn:aws:lambda:us-east-1:111122223333:layer:more:1"],
+            },
+        },
+        provisioned={"runtime": {"provisioned_concurrency": 5}},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +78,16 @@ def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> Non
     assert REFUSALS[case][1] in refusals[case]
 
 
-def log_in_statements(plan: Plan) -> list[dict[str, Any]]:
-    statements: list[dict[str, Any]] = json.loads(plan["module.function.aws_iam_role_policy.log_in"]["policy"])[
-        "Statement"
-    ]
+def log_in_statements(plan: Plan, call: str = "function") -> list[dict[str, Any]]:
+    policy = plan[f"module.{call}.aws_iam_role_policy.log_in"]["policy"]
+    statements: list[dict[str, Any]] = json.loads(policy)["Statement"]
     return statements
+
+
+def environment(plan: Plan, call: str = "function") -> dict[str, str]:
+    [block] = plan[f"module.{call}.aws_lambda_function.main"]["environment"]
+    variables: dict[str, str] = block["variables"]
+    return variables
 
 
 def test_role_may_log_in_as_the_application_and_as_nobody_else(plan: Plan) -> None:
@@ -70,20 +96,21 @@ def test_role_may_log_in_as_the_application_and_as_nobody_else(plan: Plan) -> No
     assert statement["Resource"] == f"{CONNECTION['rds_db_arn_prefix']}/app"
 
 
-def test_secret_mode_reads_one_secret_instead_of_signing_tokens() -> None:
-    plan = plan_module("function", auth="secret")
-    assert {statement["Resource"] for statement in log_in_statements(plan)} == {
-        APPLICATION["secret_arn"],
-        APPLICATION["key_arn"],
+@pytest.mark.parametrize(("call", "connection"), [("secret", CONNECTION), ("secret_pooled", POOLED)])
+def test_secret_mode_reads_one_secret_instead_of_signing_tokens(
+    plan: Plan, call: str, connection: dict[str, Any]
+) -> None:
+    assert {statement["Resource"]: statement["Action"] for statement in log_in_statements(plan, call)} == {
+        APPLICATION["secret_arn"]: ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+        APPLICATION["key_arn"]: "kms:Decrypt",
     }
-    [environment] = plan["module.function.aws_lambda_function.main"]["environment"]
-    assert environment["variables"]["DB_AUTH"] == "secret"
-    assert environment["variables"]["DB_SECRET_ARN"] == APPLICATION["secret_arn"]
+    variables = environment(plan, call)
+    assert (variables["DB_AUTH"], variables["DB_SECRET_ARN"]) == ("secret", APPLICATION["secret_arn"])
+    assert variables["PGHOST"] == connection["host"]
 
 
 def test_environment_is_what_the_library_reads(plan: Plan) -> None:
-    [environment] = plan["module.function.aws_lambda_function.main"]["environment"]
-    assert environment["variables"] == {
+    assert environment(plan) == {
         "PGHOST": CONNECTION["host"],
         "PGPORT": "5432",
         "PGDATABASE": "app",
@@ -93,47 +120,38 @@ def test_environment_is_what_the_library_reads(plan: Plan) -> None:
     }
 
 
-def test_secret_mode_works_through_the_proxy_too() -> None:
-    plan = plan_module("function", auth="secret", connection={**POOLED, "auth": "secret"})
-    [environment] = plan["module.function.aws_lambda_function.main"]["environment"]
-    assert environment["variables"]["PGHOST"] == POOLED["host"]
-    assert environment["variables"]["DB_SECRET_ARN"] == APPLICATION["secret_arn"]
-
-
-def test_through_the_proxy_concurrency_is_compared_with_the_pool() -> None:
-    assert plan_module("function", connection=POOLED, reserved_concurrency=494).warnings() == []
-    plan = plan_module("function", connection=POOLED, reserved_concurrency=495)
-    [warning] = plan.warnings()
+def test_through_the_proxy_concurrency_is_compared_with_the_pool(plan: Plan) -> None:
+    assert plan.warnings("last_pooled") == []
+    [warning] = plan.warnings("over_pooled")
     assert "that is 644 connections, but the proxy's pool has 643" in warning
-    assert plan["module.function.aws_lambda_function.main"]["reserved_concurrent_executions"] == 495
+    assert plan["module.over_pooled.aws_lambda_function.main"]["reserved_concurrent_executions"] == 495
 
 
-def test_the_last_direct_connection_is_used() -> None:
-    assert plan_module("function", reserved_concurrency=81).warnings() == []
+def test_directly_the_last_connection_may_be_used(plan: Plan) -> None:
+    assert plan["module.last_direct.aws_lambda_function.main"]["reserved_concurrent_executions"] == 81
+    assert plan.warnings("last_direct") == []
 
 
-def test_function_may_start_from_a_snapshot_and_be_traced_on_arm() -> None:
-    runtime = {"architecture": "arm64", "snap_start": True, "tracing": True, "extra_layers": ["arn:of:a:layer"]}
-    plan = plan_module("function", runtime=runtime, layer="layer-arm64.zip")
-    function = plan["module.function.aws_lambda_function.main"]
+def test_it_may_start_from_a_snapshot_and_be_traced_on_arm(plan: Plan) -> None:
+    function = plan["module.arm.aws_lambda_function.main"]
     assert function["architectures"] == ["arm64"]
     assert function["snap_start"][0]["apply_on"] == "PublishedVersions"
     assert function["tracing_config"] == [{"mode": "Active"}]
-    assert plan["module.function.aws_lambda_layer_version.main"]["compatible_architectures"] == ["arm64"]
+    assert plan["module.arm.aws_lambda_layer_version.main"]["compatible_architectures"] == ["arm64"]
 
 
-def test_environments_may_be_kept_started() -> None:
-    plan = plan_module("function", runtime={"provisioned_concurrency": 5})
+def test_environments_may_be_kept_started(plan: Plan) -> None:
     [provisioned] = plan.of_type("aws_lambda_provisioned_concurrency_config").values()
     assert (provisioned["qualifier"], provisioned["provisioned_concurrent_executions"]) == ("live", 5)
 
 
 def test_nothing_is_traced_unless_asked_for(plan: Plan) -> None:
-    assert plan["module.function.aws_lambda_function.main"]["tracing_config"] == [{"mode": "PassThrough"}]
+    assert plan[FUNCTION]["tracing_config"] == [{"mode": "PassThrough"}]
+    assert plan[FUNCTION]["snap_start"] == []
 
 
 def test_invocations_reach_published_versions(plan: Plan) -> None:
-    assert plan["module.function.aws_lambda_function.main"]["publish"] is True
+    assert plan[FUNCTION]["publish"] is True
     assert plan["module.function.aws_lambda_alias.live"]["name"] == "live"
 
 
@@ -145,4 +163,4 @@ def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
 
 
 def test_destroy_does_not_wait_for_network_interfaces(plan: Plan) -> None:
-    assert plan["module.function.aws_lambda_function.main"]["replace_security_groups_on_destroy"] is True
+    assert plan[FUNCTION]["replace_security_groups_on_destroy"] is True

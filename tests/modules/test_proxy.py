@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals, plan_replacement
+from tests.plans import ARGUMENTS, Plan, Refusals, plan_refusals, plan_replacement, plan_variants
 
 DATABASE = ARGUMENTS["proxy"]["database"]
 NETWORK = ARGUMENTS["proxy"]["network"]
@@ -32,7 +32,13 @@ REFUSALS: Refusals = {
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plan_module("proxy")
+    return plan_variants(
+        "proxy",
+        proxy={},
+        role={"pool": {"init_query": "SET ROLE app_owner"}},
+        secret={"auth": "secret", "database": {**DATABASE, "iam_authentication": False}},
+        small={"database": {**DATABASE, "instance_class": "db.t4g.medium"}, "pool": {"max_percent": 50}},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +86,23 @@ def test_a_new_proxy_gets_its_pool_target_and_endpoints_anew() -> None:
     ):
         change = plan.changes[f"module.proxy.{address}"]
         assert change["change"]["actions"] == ["delete", "create"]
-        assert change["action_reason"] == "replace_by_triggers" or "replace_paths" in change["change"]
+        assert change["action_reason"] == "replace_by_triggers"
 
 
-def test_a_role_may_be_set_on_each_connection() -> None:
-    plan = plan_module("proxy", pool={"init_query": "SET ROLE app_owner"})
-    [pool] = plan["module.proxy.aws_db_proxy_default_target_group.main"]["connection_pool_config"]
+def test_a_role_may_be_set_on_each_connection(plan: Plan) -> None:
+    [pool] = plan["module.role.aws_db_proxy_default_target_group.main"]["connection_pool_config"]
     assert pool["init_query"] == "SET ROLE app_owner"
 
 
-def test_secret_mode_logs_clients_in_with_passwords_over_tls() -> None:
-    plan = plan_module("proxy", auth="secret", database={**DATABASE, "iam_authentication": False})
-    proxy = plan["module.proxy.aws_db_proxy.main"]
+def test_secret_mode_logs_clients_in_with_passwords_over_tls(plan: Plan) -> None:
+    proxy = plan["module.secret.aws_db_proxy.main"]
     assert [auth["iam_auth"] for auth in proxy["auth"]] == ["DISABLED"]
     assert proxy["require_tls"] is True
 
 
 def test_a_share_too_small_for_the_class_is_warned_of(plan: Plan) -> None:
-    assert plan.warnings() == []
-    small = {**DATABASE, "instance_class": "db.t4g.medium"}
-    [warning] = plan_module("proxy", database=small, pool={"max_percent": 50}).warnings()
+    assert plan.warnings("proxy") == []
+    [warning] = plan.warnings("small")
     assert "50 is below 55" in warning
 
 
