@@ -1,0 +1,54 @@
+# The function reads its password from the secret at run time, and reaches the internet over HTTPS through a NAT gateway:
+# Secrets Manager too, so no endpoint is needed.
+
+locals {
+  name = "app-secret"
+
+  # Made by `make package` before the plan.
+  packages = {
+    function  = "${path.root}/../../build/output/function.zip"
+    bootstrap = "${path.root}/../../build/output/bootstrap.zip"
+    layer     = "${path.root}/../../build/output/layer-x86_64.zip"
+  }
+}
+
+module "network" {
+  source = "../../modules/network"
+
+  name     = local.name
+  zone_ids = ["use1-az1", "use1-az2"]
+  paths    = [["function", "database"], ["bootstrap", "database"]]
+  egress   = { hops = ["function", "bootstrap"] }
+}
+
+module "database" {
+  source = "../../modules/database"
+
+  name           = local.name
+  network        = module.network
+  instance_class = "db.t4g.small"
+}
+
+module "bootstrap" {
+  source = "../../modules/bootstrap"
+
+  name     = local.name
+  network  = module.network
+  database = module.database
+  auth     = "password"
+  package  = local.packages.bootstrap
+  layer    = local.packages.layer
+}
+
+module "function" {
+  source = "../../modules/function"
+
+  name                 = local.name
+  network              = module.network
+  connection           = module.database.connection
+  application          = module.bootstrap.application
+  auth                 = "secret"
+  package              = local.packages.function
+  layer                = local.packages.layer
+  reserved_concurrency = 50
+}

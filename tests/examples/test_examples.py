@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from tests.plans import Plan
+from tests.roots import plan_offline
+
+
+@pytest.fixture(scope="module")
+def existing_vpc() -> Plan:
+    return plan_offline("examples/existing-vpc")
+
+
+@pytest.fixture(scope="module")
+def secret_nat() -> Plan:
+    return plan_offline("examples/secret-nat")
+
+
+@pytest.fixture(scope="module")
+def shared_proxy() -> Plan:
+    return plan_offline("examples/shared-proxy")
+
+
+def test_existing_vpc_is_used_as_it_is(existing_vpc: Plan) -> None:
+    assert not existing_vpc.of_type("aws_vpc")
+    assert not existing_vpc.of_type("aws_subnet")
+    function = existing_vpc["module.function.aws_lambda_function.main"]
+    assert function["vpc_config"][0]["subnet_ids"] == ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+
+
+def test_existing_vpc_gets_the_pairs_of_the_path(existing_vpc: Plan) -> None:
+    for direction in ("egress", "ingress"):
+        rules = existing_vpc.of_type(f"aws_vpc_security_group_{direction}_rule").values()
+        assert sorted(rule["from_port"] for rule in rules) == [443, 5432, 5432, 5432]
+        assert not any(rule["cidr_ipv4"] or rule["cidr_ipv6"] for rule in rules)
+
+
+def test_function_reads_the_secret_and_may_not_log_in_by_iam(secret_nat: Plan) -> None:
+    call = secret_nat.document["configuration"]["root_module"]["module_calls"]["function"]
+    assert call["expressions"]["auth"]["constant_value"] == "secret"
+    assert secret_nat.references("function", "connection")[0] == "module.database.connection"
+
+
+def test_way_out_is_https_only(secret_nat: Plan) -> None:
+    assert len(secret_nat.of_type("aws_nat_gateway")) == 1
+    rules = secret_nat.of_type("aws_vpc_security_group_egress_rule").values()
+    out = [rule for rule in rules if rule["cidr_ipv4"] == "0.0.0.0/0"]
+    assert [(rule["ip_protocol"], rule["from_port"], rule["to_port"]) for rule in out] == [("tcp", 443, 443)] * 2
+    assert not secret_nat.of_type("aws_vpc_endpoint")
+
+
+def test_both_functions_share_one_proxy(shared_proxy: Plan) -> None:
+    assert len(shared_proxy.of_type("aws_db_proxy")) == 1
+    for function in ("orders", "reports"):
+        assert shared_proxy.references(function, "connection")[0] == "module.proxy.connection"
+
+
+def test_functions_do_not_share_a_role(shared_proxy: Plan) -> None:
+    roles = {name: shared_proxy[f"module.{name}.aws_iam_role.main"]["name"] for name in ("orders", "reports")}
+    assert len(set(roles.values())) == 2
+    trust = json.loads(shared_proxy["module.orders.aws_iam_role.main"]["assume_role_policy"])
+    assert trust["Statement"][0]["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_no_example_is_beyond_its_pool(shared_proxy: Plan, existing_vpc: Plan) -> None:
+    for plan in (shared_proxy, existing_vpc):
+        checks = [check for check in plan.document.get("checks", []) if check["address"]["kind"] == "check"]
+        assert checks
+        assert not [check["address"]["to_display"] for check in checks if check["status"] == "fail"]

