@@ -38,6 +38,9 @@ MAX_CONNECTIONS = 90  # modules/database reckons this for a db.t4g.micro
 POOL_PERCENT = 25
 REGION = "us-east-1"
 USER = "app"
+INSTANCE_HOST = f"storm.abcdefghijkl.{REGION}.rds.amazonaws.com"
+PROXY_HOST = f"storm.proxy-abcdefghijkl.{REGION}.rds.amazonaws.com"
+RESOURCES = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
 
 _CREDENTIAL = Credential("STORM", secrets.token_urlsafe(), None, None, "arn:aws:iam::123456789012:role/storm")
 
@@ -69,15 +72,13 @@ class Outcome:
 def run() -> str:
     """Send both storms; return a table of what came of them."""
     with ExitStack() as resources:
-        folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="storm-")))
-        certificates = Certificates(folder)
+        certificates = Certificates(Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="storm-"))))
         loop = LoopThread()
         resources.callback(loop.stop)
-        host = f"storm.abcdefghijkl.{REGION}.rds.amazonaws.com"
         password = secrets.token_urlsafe()
         server = PostgresServer.start(
             name="storm",
-            host_name=host,
+            host_name=INSTANCE_HOST,
             certificates=certificates,
             max_connections=MAX_CONNECTIONS,
             master_user="master",
@@ -85,46 +86,54 @@ def run() -> str:
             database="app",
         )
         resources.callback(server.stop)
-        _fill(server, password)
-        instance = InstanceListener(
-            loop.loop,
-            host_name=host,
-            certificate=certificates.host("rds", host),
-            socket_path=server.socket_path,
-            directory=_Directory(),
-            resource_prefix=f"arn:aws:rds-db:{REGION}:123456789012:dbuser:db-STORM",
-        )
-        instance.start()
+        instance = _instance(loop, server, certificates)
         resources.callback(instance.stop)
-        proxy_host = f"storm.proxy-abcdefghijkl.{REGION}.rds.amazonaws.com"
-        proxy = Proxy(
-            loop.loop,
-            name="storm",
-            host_name=proxy_host,
-            certificate=certificates.host("proxy", proxy_host),
-            directory=_Directory(),
-            resource_prefix=f"arn:aws:rds-db:{REGION}:123456789012:dbuser:prx-storm",
-            settings=ProxySettings(
-                PoolSettings(lambda user: Secret(user, password), POOL_PERCENT, POOL_PERCENT, borrow_timeout_seconds=5)
-            ),
-        )
-        proxy.start()
+        proxy = _proxy(loop, server, certificates, password)
         resources.callback(proxy.stop)
-        proxy.register(Target(host, server.port, certificates.ca_file("rds"), MAX_CONNECTIONS))
 
-        with server.administrator() as cursor:
-            cursor.execute(sql.SQL("GRANT rds_iam TO {}").format(sql.Identifier(USER)))
-        direct = _send("directly", server, (host, instance.port), certificates.ca_file("rds"))
-        with server.administrator() as cursor:
+        _fill(server, password)
+        direct = _send("directly", server, (INSTANCE_HOST, instance.port), certificates.ca_file("rds"))
+        with server.administrator() as cursor:  # a member logs in with a token, and the proxy with a password
             cursor.execute(sql.SQL("REVOKE rds_iam FROM {}").format(sql.Identifier(USER)))
-        pooled = _send("through the proxy", server, (proxy_host, proxy.port), certificates.ca_file("proxy"))
+        pooled = _send("through the proxy", server, (PROXY_HOST, proxy.port), certificates.ca_file("proxy"))
     return _table([direct, pooled])
+
+
+def _instance(loop: LoopThread, server: PostgresServer, certificates: Certificates) -> InstanceListener:
+    instance = InstanceListener(
+        loop.loop,
+        host_name=INSTANCE_HOST,
+        certificate=certificates.host("rds", INSTANCE_HOST),
+        socket_path=server.socket_path,
+        directory=_Directory(),
+        resource_prefix=f"{RESOURCES}:db-STORM",
+    )
+    instance.start()
+    return instance
+
+
+def _proxy(loop: LoopThread, server: PostgresServer, certificates: Certificates, password: str) -> Proxy:
+    pool = PoolSettings(lambda user: Secret(user, password), POOL_PERCENT, POOL_PERCENT, borrow_timeout_seconds=5)
+    proxy = Proxy(
+        loop.loop,
+        name="storm",
+        host_name=PROXY_HOST,
+        certificate=certificates.host("proxy", PROXY_HOST),
+        directory=_Directory(),
+        resource_prefix=f"{RESOURCES}:prx-storm",
+        settings=ProxySettings(pool),
+    )
+    proxy.start()
+    proxy.register(Target(INSTANCE_HOST, server.port, certificates.ca_file("rds"), MAX_CONNECTIONS))
+    return proxy
 
 
 def _fill(server: PostgresServer, password: str) -> None:
     """Make the application's user and what the sample function reads."""
     with server.administrator("app") as cursor:
-        cursor.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(USER)), [password])
+        cursor.execute(
+            sql.SQL("CREATE ROLE {} LOGIN IN ROLE rds_iam PASSWORD %s").format(sql.Identifier(USER)), [password]
+        )
         cursor.execute(
             "CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL,"
             " created_at timestamptz NOT NULL DEFAULT now());"
