@@ -1,5 +1,5 @@
 output "connection" {
-  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, how many clients it bears, and (for a proxy only) the size of the pool that they share, how long they wait for it and how they must log in."
+  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, how many clients it bears, of a proxy the size of its pool and how long a client waits for it, and how clients must log in (null: by IAM or by password)."
   value = {
     host                   = aws_db_instance.main.address
     port                   = aws_db_instance.main.port
@@ -9,7 +9,7 @@ output "connection" {
     max_clients            = local.max_clients
     pool_size              = null
     borrow_timeout_seconds = 0
-    auth                   = null
+    auth                   = var.iam_authentication ? null : "secret"
   }
 }
 

@@ -63,7 +63,7 @@ variable "auth" {
 
   validation {
     condition     = var.connection.auth == null ? true : var.auth == var.connection.auth
-    error_message = "auth must be ${coalesce(var.connection.auth, "iam")}, as the proxy of this connection has it."
+    error_message = "auth must be ${coalesce(var.connection.auth, "iam")}, the only way to log in that this connection offers."
   }
 }
 

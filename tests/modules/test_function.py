@@ -35,8 +35,11 @@ REFUSALS: Refusals = {
     "long_connecting": ({"environment": {"PGCONNECT_TIMEOUT": "20"}}, "connecting (20 s)"),
     "connect_timeout": ({"environment": {"PGCONNECT_TIMEOUT": "soon"}}, "must be a number of seconds"),
     "host_of_ones_own": ({"environment": {"PGHOST": "elsewhere"}}, "must not name what the module sets"),
-    "secret_at_a_proxy_with_iam": ({"connection": POOLED, "auth": "secret"}, "auth must be iam, as the proxy"),
-    "token_at_a_proxy_with_passwords": ({"connection": {**POOLED, "auth": "secret"}}, "auth must be secret, as the"),
+    "secret_at_a_proxy_with_iam": ({"connection": POOLED, "auth": "secret"}, "auth must be iam, the only way"),
+    "token_at_a_proxy_with_passwords": (
+        {"connection": {**POOLED, "auth": "secret"}},
+        "auth must be secret, the only way",
+    ),
     "concurrency": ({"reserved_concurrency": 0}, "must be at least 1"),
     "budget": ({"reserved_concurrency": 85}, "that is 89, but the instance bears 85 clients"),
 }
@@ -118,6 +121,12 @@ def test_environment_is_what_the_library_reads(plan: Plan) -> None:
         "PGSSLROOTCERT": "/opt/certificates/rds-us-east-1.pem",
         "DB_AUTH": "iam",
     }
+
+
+def test_environment_has_the_same_names_through_the_proxy(plan: Plan) -> None:
+    assert environment(plan, "last_pooled").keys() == environment(plan).keys()
+    assert environment(plan, "last_pooled")["PGUSER"] == environment(plan)["PGUSER"]
+    assert environment(plan, "secret_pooled").keys() == environment(plan, "secret").keys()
 
 
 def test_through_the_proxy_concurrency_is_compared_with_the_pool(plan: Plan) -> None:

@@ -1,3 +1,7 @@
+import json
+import re
+from typing import Any
+
 import pytest
 
 from tests.plans import Plan, plan_root
@@ -59,12 +63,100 @@ def test_user_behind_the_proxy_has_a_password_and_the_direct_one_iam(dev: Plan, 
     assert (auth(dev), auth(prod)) == ("iam", "password")
 
 
-def test_function_is_the_same_in_both(dev: Plan, prod: Plan) -> None:
-    def code(plan: Plan) -> list[object]:
-        function = plan["module.function.aws_lambda_function.main"]
-        return [function[key] for key in ("source_code_hash", "handler", "runtime", "architectures", "memory_size")]
+def resources(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What is planned, with the environment's own name taken out."""
+    return {
+        address: json.loads(re.sub(r"\b(dev|prod)\b", "ENV", json.dumps(change["change"]["after"])))
+        for address, change in plan.changes.items()
+        if change["mode"] == "managed"
+    }
 
-    assert code(dev) == code(prod)
+
+def test_function_is_called_with_the_same_arguments_but_for_its_connection_and_concurrency(
+    dev: Plan, prod: Plan
+) -> None:
+    def arguments(plan: Plan) -> dict[str, Any]:
+        call = plan.document["configuration"]["root_module"]["module_calls"]["function"]
+        return dict(call["expressions"])
+
+    ours, theirs = arguments(dev), arguments(prod)
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if ours[name] != theirs[name]} == {"connection", "reserved_concurrency"}
+
+
+def test_function_has_the_same_package_layer_and_handler_and_user(dev: Plan, prod: Plan) -> None:
+    ours, theirs = (resources(plan) for plan in (dev, prod))
+    function, layer = "module.function.aws_lambda_function.main", "module.function.aws_lambda_layer_version.main"
+    for address, names in {
+        function: ("filename", "source_code_hash", "handler", "runtime", "architectures", "memory_size", "timeout"),
+        layer: ("filename", "source_code_hash", "compatible_architectures", "compatible_runtimes"),
+    }.items():
+        assert all(ours[address][name] for name in names)
+        assert [ours[address][name] for name in names] == [theirs[address][name] for name in names]
+    users = [plan.document["output_changes"]["application"]["after"]["user"] for plan in (dev, prod)]
+    assert users == ["app", "app"]
+
+
+def test_connections_have_the_same_shape(dev: Plan, prod: Plan) -> None:
+    def shape(plan: Plan) -> set[str]:
+        change = plan.document["output_changes"]["connection"]
+        return {*change["after"], *change["after_unknown"]}
+
+    assert shape(dev) == shape(prod)
+
+
+def test_exactly_this_is_in_one_environment_only(dev: Plan, prod: Plan) -> None:
+    ours, theirs = resources(dev).keys(), resources(prod).keys()
+    rule = "module.network.aws_vpc_security_group_{}_rule.pair[{}]"
+    assert ours - theirs == {rule.format(way, '"function-database"') for way in ("egress", "ingress")}
+    assert theirs - ours == {
+        *(rule.format(way, '"function-proxy"') for way in ("egress", "ingress")),
+        *(rule.format(way, '"proxy-database"') for way in ("egress", "ingress")),
+        'module.network.aws_security_group.hop["proxy"]',
+        'module.network.aws_subnet.isolated["use1-az4"]',
+        'module.network.aws_route_table.isolated["use1-az4"]',
+        'module.network.aws_route_table_association.isolated["use1-az4"]',
+        'module.bootstrap.aws_lambda_permission.rotation["secretsmanager.amazonaws.com"]',
+        'module.bootstrap.aws_secretsmanager_secret_rotation.login["app"]',
+        "module.proxy.aws_cloudwatch_log_group.main",
+        "module.proxy.aws_db_proxy.main",
+        "module.proxy.aws_db_proxy_default_target_group.main",
+        "module.proxy.aws_db_proxy_target.main",
+        "module.proxy.aws_iam_role.main",
+        "module.proxy.aws_iam_role_policy.main",
+    }
+
+
+def test_exactly_this_differs_in_what_both_have(dev: Plan, prod: Plan) -> None:
+    ours, theirs = resources(dev), resources(prod)
+    differences = {
+        f"{address}.{name}": (value, theirs[address].get(name))
+        for address in ours.keys() & theirs.keys()
+        for name, value in ours[address].items()
+        if value != theirs[address].get(name) and name != "parameter"
+    }
+    instance = "module.database.aws_db_instance.main"
+    assert differences == {
+        f"{instance}.instance_class": ("db.t4g.micro", "db.m7g.large"),
+        f"{instance}.multi_az": (False, True),
+        f"{instance}.backup_retention_period": (1, 14),
+        f"{instance}.deletion_protection": (False, True),
+        f"{instance}.skip_final_snapshot": (True, False),
+        "module.function.aws_lambda_function.main.reserved_concurrent_executions": (20, 400),
+    }
+    group = "module.database.aws_db_parameter_group.main"
+    changed = [
+        (mine["name"], mine["value"], other["value"])
+        for mine, other in zip(ours[group]["parameter"], theirs[group]["parameter"], strict=True)
+        if mine != other
+    ]
+    assert changed == [("max_connections", "90", "720")]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_the_connections_suffice_without_a_warning(environment: str, request: pytest.FixtureRequest) -> None:
+    plan: Plan = request.getfixturevalue(environment)
+    assert [plan.warnings(call) for call in ("proxy", "function")] == [[], []]
 
 
 def test_prod_survives_a_zone_and_a_mistake(prod: Plan) -> None:
