@@ -188,9 +188,16 @@ def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
     return refused
 
 
-def plan_root(name: str) -> Plan:
-    """Plan terraform/<name> as it is."""
+def plan_root(name: str, /, **overrides: Mapping[str, Any]) -> Plan:
+    """Plan terraform/<name> as it is, or with arguments of its module calls overridden."""
     folder = _tree() / "terraform" / name
+    if overrides:
+        folder = Path(
+            shutil.copytree(
+                folder, tempfile.mkdtemp(prefix=f"{name}-", dir=folder.parent), symlinks=True, dirs_exist_ok=True
+            )
+        )
+        (folder / "override.tf.json").write_text(json.dumps({"module": overrides}))
     with patch.dict(os.environ, {"AWS_ENDPOINT_URL": _control_plane()}):
         _terraform(folder, "init", input=False, lockfile="readonly", plugin_dir=str(_plugins()))
         return _plan(folder)

@@ -18,6 +18,11 @@ output "identifier" {
   value       = aws_db_instance.main.identifier
 }
 
+output "final_snapshot" {
+  description = "Name of the snapshot that is taken when the instance is deleted; null without one."
+  value       = var.final_snapshot ? aws_db_instance.main.final_snapshot_identifier : null
+}
+
 output "instance_class" {
   description = "Class of the instance, by which a proxy is measured."
   value       = aws_db_instance.main.instance_class

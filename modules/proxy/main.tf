@@ -21,7 +21,7 @@ resource "aws_db_proxy" "main" {
   lifecycle {
     precondition {
       condition     = coalesce(var.network.free_addresses, local.wanted_addresses) >= local.wanted_addresses
-      error_message = "The proxy of a ${local.size} instance wants ${local.wanted_addresses - 3 * local.near_endpoints} free addresses in each subnet, and 3 more for each of ${local.near_endpoints} further endpoints: ${local.wanted_addresses}, but the network leaves ${coalesce(var.network.free_addresses, 0)}. Choose a larger cidr."
+      error_message = "The proxy of ${coalesce(var.database.instance_class, "an unknown class")} wants ${local.wanted_addresses - 3 * local.near_endpoints} free addresses in each subnet, and 3 for each of ${local.near_endpoints} further endpoints: ${local.wanted_addresses}, but the network leaves ${coalesce(var.network.free_addresses, 0)}. Choose a larger cidr."
     }
   }
 }

@@ -30,7 +30,7 @@ module "database" {
   instance_class        = "db.m7g.large"
   multi_az              = true
   backup_retention_days = 14
-  deletion_protection   = var.deletion_protection
+  deletion_protection   = var.deletion_protection # false first, to destroy
   final_snapshot        = true
 }
 

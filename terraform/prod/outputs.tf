@@ -13,6 +13,11 @@ output "database" {
   value       = module.database.identifier
 }
 
+output "final_snapshot" {
+  description = "Name of the snapshot that a destroy takes, once TF_VAR_deletion_protection=false is applied. Its key, like all keys, goes 30 days later: copy it under another key before."
+  value       = module.database.final_snapshot
+}
+
 output "master_secret_arn" {
   description = "The master user's secret, for whoever may read it."
   value       = module.database.master_secret_arn

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.plans import Plan, plan_root
+from tests.plans import Plan, PlanError, plan_root
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,18 @@ def dev() -> Plan:
 @pytest.fixture(scope="module")
 def prod() -> Plan:
     return plan_root("prod")
+
+
+@pytest.fixture(scope="module")
+def secret() -> Plan:
+    """prod, whose clients log in with the password of the secret instead."""
+    return plan_root(
+        "prod",
+        network={"endpoints": {"secretsmanager": ["bootstrap", "function"]}},
+        database={"iam_authentication": False},
+        proxy={"auth": "secret"},
+        function={"auth": "secret"},
+    )
 
 
 def rules(plan: Plan, direction: str) -> dict[str, int]:
@@ -174,3 +186,25 @@ def test_dev_is_cheap_and_can_be_thrown_away(dev: Plan) -> None:
     assert len(dev.of_type("aws_vpc_endpoint")) == 1
     assert not dev.of_type("aws_nat_gateway")
     assert not dev.of_type("aws_db_proxy")
+
+
+def test_passwords_work_through_the_proxy_where_iam_is_off(secret: Plan) -> None:
+    assert secret["module.database.aws_db_instance.main"]["iam_database_authentication_enabled"] is False
+    assert [auth["iam_auth"] for auth in secret["module.proxy.aws_db_proxy.main"]["auth"]] == ["DISABLED"]
+    assert rules(secret, "egress")["function-secretsmanager"] == 443
+
+
+def test_iam_where_the_database_has_none_is_refused() -> None:
+    with pytest.raises(PlanError, match="auth must be secret, the only way"):
+        plan_root("dev", database={"iam_authentication": False})
+
+
+def test_more_functions_than_dev_bears_are_refused() -> None:
+    with pytest.raises(PlanError, match="lower reserved_concurrency, a larger instance class, or the proxy"):
+        plan_root("dev", function={"reserved_concurrency": 400})
+
+
+def test_prod_can_be_unprotected_and_then_destroyed(prod: Plan) -> None:
+    variable = prod.document["configuration"]["root_module"]["variables"]["deletion_protection"]
+    assert "TF_VAR_deletion_protection=false" in variable["description"]
+    assert prod.references("database", "deletion_protection") == ["var.deletion_protection"]
