@@ -50,9 +50,9 @@ resource "aws_lambda_function" "migrator" {
   memory_size      = 256
   timeout          = 300
 
-  # One at a time, and so two connections at most: one that works, and one that tries a password
-  # or runs what must stand outside a transaction.
-  reserved_concurrent_executions = 1
+  # One for apply and one for each rotation, which fails when it is throttled. Each takes two connections at
+  # most: one that works, and one that tries a password or runs what must stand outside a transaction.
+  reserved_concurrent_executions = 1 + length(local.password_users)
 
   # Detaching from a VPC takes Lambda long; the groups need not wait for it.
   replace_security_groups_on_destroy = true

@@ -77,8 +77,10 @@ def test_apply_invokes_it_again_when_code_or_settings_change(plan: Plan) -> None
     assert {"aws_lambda_function.migrator.source_code_hash", "local.environment"} <= set(triggers)
 
 
-def test_one_runs_at_a_time(plan: Plan) -> None:
-    assert plan["module.bootstrap.aws_lambda_function.migrator"]["reserved_concurrent_executions"] == 1
+def test_rotations_are_not_throttled_and_connections_are_bounded(plan: Plan, direct: Plan) -> None:
+    function = "module.bootstrap.aws_lambda_function.migrator"
+    assert plan[function]["reserved_concurrent_executions"] == 3  # apply, and the rotations of app and reports
+    assert direct[function]["reserved_concurrent_executions"] == 1
 
 
 def test_rotation_waits_for_the_first_value(plan: Plan) -> None:
