@@ -1,0 +1,184 @@
+"""Write what the documents take from the code: python -m build.docs [--check].
+
+In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
+the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hcl2
+from hcl2.utils import SerializationOptions
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = "terraform/prod/main.tf"
+SKIPS = ROOT / "policies" / "SKIPS.md"
+
+Blocks = list[tuple[str, dict[str, Any]]]
+
+
+class DocumentError(Exception):
+    """Something that a document needs is missing in the code."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the generated parts of the documents.")
+    parser.add_argument("--check", action="store_true", help="only say which documents are stale")
+    check = parser.parse_args().check
+    try:
+        wanted = dict(documents())
+        stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    except DocumentError as error:
+        sys.exit(str(error))
+    if check and stale:
+        sys.exit(f"Stale: {', '.join(str(path.relative_to(ROOT)) for path in stale)}. Run make docs.")
+    for path, text in wanted.items():
+        path.write_text(text)
+
+
+def documents() -> Iterator[tuple[Path, str]]:
+    """Each document with the text it should have."""
+    for readme in sorted(ROOT.glob("modules/*/README.md")):
+        yield readme, module_readme(readme)
+    yield SKIPS, register_of_skips([path for place in ("modules", "terraform", "examples") for path in _sources(place)])
+
+
+def module_readme(readme: Path) -> str:
+    """The README with the parts between its markers written again."""
+    module = readme.parent
+    blocks = [block for path in sorted(module.glob("*.tf")) for block in _parse(path)]
+    parts = {
+        "example": _example(module.name),
+        "inputs": _inputs(_named("variable", blocks)),
+        "outputs": _outputs(_named("output", blocks)),
+        "refusals": _refusals(blocks),
+    }
+    text = readme.read_text()
+    for name, part in parts.items():
+        marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+        if not marked.search(text):
+            raise DocumentError(f"{readme.relative_to(ROOT)} has no markers for {name}.")
+        text = marked.sub(lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def register_of_skips(paths: list[Path]) -> str:
+    """Every check that a resource is excused from, and why."""
+    lines = [
+        "# Skipped checks",
+        "",
+        "Written by `make docs` from the comments at the resources. A skip without a reason fails `make lint`.",
+        "",
+        "| resource | check | reason |",
+        "|---|---|---|",
+    ]
+    for path in paths:
+        resource = ""
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if found := re.match(r'(?:resource|data) "(\w+)" "(\w+)"', line):
+                resource = f"{found[1]}.{found[2]}"
+            if "checkov:skip" not in line:
+                continue
+            skip = re.search(r"checkov:skip=(\w+):\s*(\S.*)", line)
+            if skip is None:
+                raise DocumentError(
+                    f"{path.relative_to(ROOT)}:{number}: a skip needs a reason: checkov:skip=CHECK:reason."
+                )
+            lines.append(_row(f"{path.parent.relative_to(ROOT)}: `{resource}`", skip[1], skip[2]))
+    return "\n".join(lines) + "\n"
+
+
+def _sources(place: str) -> list[Path]:
+    return [path for path in sorted((ROOT / place).rglob("*.tf")) if ".terraform" not in path.parts]
+
+
+def _example(module: str) -> str:
+    text = (ROOT / EXAMPLE).read_text()
+    call = re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE)
+    if call is None:
+        raise DocumentError(f"{EXAMPLE} does not call the module {module}, so its README has no example.")
+    return f"```hcl\n{call[0]}\n```\n\nFrom [{EXAMPLE}](../../{EXAMPLE}), which the tests plan."
+
+
+def _inputs(variables: Blocks) -> str:
+    rows = [
+        _row(
+            f"`{name}`",
+            variable["description"],
+            f"`{_plain(variable['type'])}`",
+            f"`{_value(variable['default'])}`" if "default" in variable else "required",
+        )
+        for name, variable in sorted(variables, key=lambda pair: "default" in pair[1])
+    ]
+    return "\n".join(["| name | description | type | default |", "|---|---|---|---|", *rows])
+
+
+def _outputs(outputs: Blocks) -> str:
+    return "\n".join(
+        ["| name | description |", "|---|---|", *(_row(f"`{name}`", output["description"]) for name, output in outputs)]
+    )
+
+
+def _refusals(blocks: Blocks) -> str:
+    rows = [
+        _row(f"`{address}`", "a warning" if kind == "assert" else "an error", condition["error_message"])
+        for address, block in blocks
+        for kind, condition in _conditions(block)
+    ]
+    return "\n".join(["| at | is | message |", "|---|---|---|", *rows]) if rows else "Nothing."
+
+
+def _conditions(block: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    holders = [block, *block.get("lifecycle", [])]
+    for kind in ("validation", "precondition", "postcondition", "assert"):
+        for holder in holders:
+            for condition in holder.get(kind, []):
+                yield kind, condition
+
+
+def _parse(path: Path) -> Blocks:
+    """The blocks of a file by address: variable.name, resource's type.name."""
+    document = hcl2.loads(path.read_text(), serialization_options=SerializationOptions(strip_string_quotes=True))
+    found: Blocks = []
+    for kind in ("variable", "output", "check"):
+        found += [(f"{kind}.{name}", body) for block in document.get(kind, []) for name, body in block.items()]
+    for block in document.get("resource", []):
+        found += [(f"{kind}.{name}", body) for kind, named in block.items() for name, body in named.items()]
+    return found
+
+
+def _named(kind: str, blocks: Blocks) -> Blocks:
+    return [(address.removeprefix(f"{kind}."), body) for address, body in blocks if address.startswith(f"{kind}.")]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ").replace('\\"', '"') for cell in cells) + " |"
+
+
+def _plain(expression: str) -> str:
+    """A type without the template marks that the parser puts around it."""
+    return re.sub(r"^\$\{(.*)\}$", r"\1", expression, flags=re.DOTALL).replace("({", "({ ").replace("})", " })")
+
+
+def _value(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case None:
+            return "null"
+        case str():
+            return value if value.startswith("${") else f'"{value}"'
+        case list():
+            return f"[{', '.join(_value(item) for item in value)}]"
+        case dict():
+            items = [f"{key} = {_value(item)}" for key, item in value.items() if not key.startswith("__")]
+            return f"{{ {', '.join(items)} }}" if items else "{}"
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()
