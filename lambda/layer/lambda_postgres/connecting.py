@@ -22,6 +22,10 @@ _MEANINGS: tuple[tuple[str, str, type[CannotConnect], bool], ...] = (
     ("maximum number of client connections", "53300", PoolExhausted, True),
     ("Rate of connection to proxy exceeded", "53300", PoolExhausted, True),
     ("too many competing requests", "53300", PoolExhausted, True),
+    # PgBouncer's; before the refusals, since the reason that it may quote is that of its own login.
+    ("no more connections allowed", "08P01", PoolExhausted, True),
+    ("query_wait_timeout", "08P01", PoolExhausted, True),
+    ("server login has been failing", "08P01", CannotConnect, True),
     ("Timed-out waiting to acquire database connection", "08000", PoolExhausted, True),
     ("the database system is", "57P03", CannotConnect, True),
     ("terminating connection due to administrator command", "57P01", CannotConnect, True),

@@ -2,8 +2,7 @@
 
     make ledger    or    python tests/lambda/layer/ledger.py --writes 10000 --faults 150 --seed 1
 
-Every writer is an execution environment of its own. A row is acknowledged when its transaction returned; it is in doubt
-when the library said that it may have been committed; it is refused when the library said that nothing was kept.
+What the outcomes mean is told in writers.py.
 """
 
 # ruff: noqa: S311  faults are chosen by a seed, to be had again
@@ -20,13 +19,12 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
-from lambda_postgres import ConnectionLost, Error, Keeper, Settings
+from lambda_postgres import Settings
 from support import (
     FUNCTION_KEY,
     HOST,
@@ -37,71 +35,16 @@ from support import (
     start_server,
     terminate_backends,
 )
+from writers import Ledger, rows_kept, write
 
 from local.certificates import Certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psycopg2.extensions import connection as Connection  # noqa: N812
-
     from local.postgres import PostgresServer
 
 WRITERS = 8
-
-
-class Ledger:
-    """What became of each row, as the writers were told."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, str] = {}
-        self.errors: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def tell(self, key: str, outcome: str, error: BaseException | None = None) -> None:
-        with self._lock:
-            self.told[key] = outcome
-            if error is not None:
-                self.errors[f"{outcome}: {type(error).__name__}"] += 1
-
-    @property
-    def acknowledged(self) -> int:
-        return list(self.told.values()).count("acknowledged")
-
-
-class Invocation:
-    """Lambda's context with a few seconds left."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + 6
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int((self._end - time.monotonic()) * 1000)
-
-
-def write(settings: Settings, ledger: Ledger, stop: threading.Event, number: int) -> None:
-    """Be one environment: an invocation after the other, alternately by the context manager and by the helper."""
-    keeper = Keeper(settings)
-    while not stop.is_set():
-        key = str(uuid.uuid4())
-
-        def insert(conn: Connection, key: str = key) -> None:
-            with conn.cursor() as cursor:
-                cursor.execute("INSERT INTO ledger VALUES (%s, %s)", [key, number])
-
-        try:
-            if number % 2:
-                keeper.run_transaction(insert, Invocation())
-            else:
-                with keeper.transaction(Invocation()) as conn:
-                    insert(conn)
-        except ConnectionLost as error:
-            ledger.tell(key, "refused" if error.committed is False else "in doubt", error)
-        except (Error, psycopg2.Error) as error:
-            ledger.tell(key, "refused", error)
-        else:
-            ledger.tell(key, "acknowledged")
-    keeper.close()
 
 
 class Faults:
@@ -241,9 +184,7 @@ def run(folder: Path, writes: int, troubles: int, seconds: float, seed: int) -> 
         for thread in writers:
             thread.join()
         took = time.monotonic() - began
-        with server.administrator("app") as cursor:
-            cursor.execute("SELECT id::text, count(*) FROM ledger GROUP BY id")
-            kept = dict(cursor.fetchall())
+        kept = rows_kept(server)
     finally:
         stop_writers.set()
         stop_faults.set()
@@ -251,20 +192,11 @@ def run(folder: Path, writes: int, troubles: int, seconds: float, seed: int) -> 
         secrets.stop()
         server.stop()
 
-    def of(outcome: str) -> list[str]:
-        return [key for key, told in ledger.told.items() if told == outcome]
-
     return {
         "seed": seed,
         "seconds": round(took, 1),
-        "acknowledged": len(of("acknowledged")),
-        "refused": len(of("refused")),
-        "in_doubt": len(of("in doubt")),
-        "in_doubt_and_kept": sum(key in kept for key in of("in doubt")),
-        "lost": sum(key not in kept for key in of("acknowledged")),
-        "doubled": sum(count > 1 for count in kept.values()),
-        "kept_though_refused": sum(key in kept for key in of("refused")),
-        "short_by": max(0, writes - len(of("acknowledged"))) + max(0, troubles - faults.counts.total()),
+        **ledger.compare(kept),
+        "short_by": max(0, writes - ledger.acknowledged) + max(0, troubles - faults.counts.total()),
         "faults": dict(faults.counts),
         "errors": dict(ledger.errors),
     }

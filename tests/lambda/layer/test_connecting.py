@@ -45,6 +45,12 @@ def attempts(capsys):
         ("FATAL:  IAM authentication failed because of too many competing requests", PoolExhausted, "53300", True),
         ("FATAL:  Rate of connection to proxy exceeded", PoolExhausted, "53300", True),
         ("FATAL:  Timed-out waiting to acquire database connection", PoolExhausted, "08000", True),
+        ("FATAL:  no more connections allowed (max_client_conn)", PoolExhausted, "08P01", True),
+        ("FATAL:  query_wait_timeout", PoolExhausted, "08P01", True),
+        (
+            "FATAL:  server login has been failing, cached error: password authentication failed (server_login_retry)",
+            *(CannotConnect, "08P01", True),
+        ),
         ("FATAL:  the database system is starting up", CannotConnect, "57P03", True),
         ("FATAL:  the database system is shutting down", CannotConnect, "57P03", True),
         ("FATAL:  the database system is in recovery mode", CannotConnect, "57P03", True),
