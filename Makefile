@@ -15,6 +15,7 @@ ARCH         ?= x86_64
 PYTHON       ?= python3
 TERRAFORM    ?= terraform
 LOCAL_PORT   ?= 0
+SARIF        ?=
 
 # While `make demo` is up, this file leads every target to the local stack instead of AWS.
 ifndef LOCAL_STACK
@@ -32,13 +33,19 @@ ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 UV           := .venv/uv/bin/uv
 TOOLS        := .venv/tools/bin
 OUTPUT       := build/output
-CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download
+CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
 PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
 TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
+
+comma := ,
 
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
 confirm = [ "$(AUTO_APPROVE)" = 1 ] || { read -r -p "$(1) [yes/no] " answer && [ "$$answer" = yes ]; } \
   || { echo "Nothing was changed."; exit 1; }
+
+# $(call output,name): an ARN among the outputs of ENV, for "$$output".
+output = output=$$($(TF) output -raw $(1) 2>/dev/null) && [[ $$output == arn:* ]] \
+  || { echo "$(ENV) is not deployed here: make deploy ENV=$(ENV)" >&2; exit 1; }
 
 ##@ Start here
 
@@ -75,13 +82,13 @@ destroy: environment package terraform-version ## Show what ENV= consists of, as
 	@rm -f $(PLAN)
 
 invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
-	@$(TOOLS)/python lambda/invoke.py "$$($(TF) output -raw function)" "$$EVENT"
+	@$(call output,function); $(TOOLS)/python lambda/invoke.py "$$output" "$$EVENT"
 
 migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap function of ENV= apply what is pending (ACTION=plan: list it)
-	@$(TOOLS)/python lambda/invoke.py "$$($(TF) output -raw migrator)" '{"action": "$(ACTION)"}'
+	@$(call output,migrator); $(TOOLS)/python lambda/invoke.py "$$output" '{"action": "$(ACTION)"}'
 
 psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
-	@$(TOOLS)/python -m local.psql "$$($(TF) output -raw function)"
+	@$(call output,function); $(TOOLS)/python -m local.psql "$$output"
 
 environment:
 	@$(if $(filter 1,$(words $(filter $(ENVIRONMENTS),$(ENV)))),:,echo "ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev)" >&2; exit 2)
@@ -104,9 +111,15 @@ lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, P
 	@$(TOOLS)/mypy
 	@$(TOOLS)/shellcheck .ci/run
 	@$(TOOLS)/hadolint build/Dockerfile
+	@$(TOOLS)/zizmor --offline --quiet .github/workflows
+	@$(TOOLS)/python -m build.docs --check
 
-scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans
-	@$(CHECKOV) --directory modules --directory terraform
+docs: .venv/tools/requirements.txt ## Write the parts of the documents that come from the code
+	@$(TOOLS)/python -m build.docs
+
+scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans (SARIF=file writes them there too)
+	@$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
+	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(SARIF))
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
 
 # The plans are made on a local stack, which needs no account. What only an apply will tell counts as given.
@@ -176,4 +189,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock
+.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs
