@@ -131,13 +131,18 @@ variable "runtime" {
   }
 
   validation {
+    condition     = !var.runtime.snap_start || can(regex("^python3\\.(1[2-9]|[2-9][0-9])$", var.runtime.name))
+    error_message = "runtime.snap_start needs python3.12 or newer."
+  }
+
+  validation {
     condition     = var.runtime.provisioned_concurrency >= 0 && var.runtime.provisioned_concurrency <= var.reserved_concurrency
     error_message = "runtime.provisioned_concurrency must be from 0 to reserved_concurrency, of which it is a part."
   }
 }
 
 variable "reserved_concurrency" {
-  description = "How many execution environments there may be; each holds one connection."
+  description = "How many execution environments there may be; each holds one connection. Functions that share an instance or a pool share its connections too, but each is measured alone."
   type        = number
   nullable    = false
 

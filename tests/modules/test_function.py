@@ -27,6 +27,7 @@ REFUSALS: Refusals = {
         {"runtime": {"snap_start": True, "provisioned_concurrency": 1}},
         "exclude each other",
     ),
+    "old_runtime": ({"runtime": {"snap_start": True, "name": "python3.11"}}, "needs python3.12 or newer"),
     "more_provisioned_than_reserved": ({"runtime": {"provisioned_concurrency": 21}}, "of which it is a part"),
     "short_timeout": (
         {"connection": POOLED, "runtime": {"timeout_seconds": 10}},
