@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from local.stack import Stack
@@ -25,24 +23,23 @@ def serve(directory: Path, *, port: int = 0) -> int:
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
-    with _lock(directory) as taken:
-        if not taken:
-            print("A stack runs here already: `make demo-down` stops it.", file=sys.stderr)
-            return 1
-        _remove_leftovers(directory)
-        try:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout)
-            with Stack(directory, port=port) as stack:
-                print("\n".join(stack.components()), flush=True)
-                _write_makefile(directory, stack.variables())
-                told_to_stop.wait()
-        except OSError as error:
-            taken_port = error.errno == errno.EADDRINUSE
-            reason = f"port {port} is in use: choose another with LOCAL_PORT=" if taken_port else str(error)
-            print(f"The stack did not start: {reason}", file=sys.stderr)
-            return 1
-        finally:
-            _makefile(directory).unlink(missing_ok=True)
+    if not _take_lock(directory):
+        print("A stack runs here already: `make demo-down` stops it.", file=sys.stderr)
+        return 1
+    _remove_leftovers(directory)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout)
+    try:
+        with Stack(directory, port=port) as stack:
+            print("\n".join(stack.components()), flush=True)
+            _write_makefile(directory, stack.variables())
+            told_to_stop.wait()
+    except OSError as error:
+        taken_port = error.errno == errno.EADDRINUSE
+        reason = f"port {port} is in use: choose another with LOCAL_PORT=" if taken_port else str(error)
+        print(f"The stack did not start: {reason}", file=sys.stderr)
+        return 1
+    finally:
+        _makefile(directory).unlink(missing_ok=True)
     return 0
 
 
@@ -114,19 +111,18 @@ def _await_start(directory: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-@contextmanager
-def _lock(directory: Path) -> Iterator[bool]:
+def _take_lock(directory: Path) -> bool:
+    """Take the folder for this process; it is free again only when the process has ended, however that happens."""
     directory.mkdir(exist_ok=True)
-    with _lock_file(directory).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield True
+    lock = os.open(_lock_file(directory), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return True
 
 
 def _remove_leftovers(directory: Path) -> None:

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REGION = "us-east-1"
 RUNTIME_PYTHON = ROOT / ".venv" / "runtime" / "bin" / "python"
 
+_LOCAL_LAYER = "build/output/layer-local.zip"
 _CERTIFICATES_IN_LAYER = "/opt/certificates/"
 _log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Stack(Events):
             f"AWS control plane   moto at {self.url}",
             f"RDS instances       PostgreSQL {postgres.version} in {postgres.folder}",
             "RDS Proxy           a stand-in of this project (local/proxy.py)",
-            f"Lambda              awslambdaric on {version}",
+            f"Lambda              awslambdaric on {version}{self._layer_note()}",
         ]
 
     def folder_of(self, environment: str) -> Path:
@@ -312,15 +313,18 @@ class Stack(Events):
         command = [str(RUNTIME_PYTHON), "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
+    def _layer_note(self) -> str:
+        native = self._extension_suffix == ".cpython-313-x86_64-linux-gnu.so"
+        return "" if native else f": the layer of Lambda does not run on it, {_LOCAL_LAYER} stands in"
+
     def _runs_here(self, layer: Archive) -> bool:
         extensions = [name for name in _names(layer) if "psycopg2/" in name and name.endswith(".so")]
         return not extensions or any(name.endswith(self._extension_suffix) for name in extensions)
 
     @cached_property
     def _local_layer(self) -> Archive:
-        _log.warning("This machine cannot run the layer of Lambda: build/output/layer-local.zip stands in for it.")
-        subprocess.run(["make", "build/output/layer-local.zip"], cwd=ROOT, check=True)
-        return Archive.of((ROOT / "build" / "output" / "layer-local.zip").read_bytes())
+        subprocess.run(["make", _LOCAL_LAYER], cwd=ROOT, check=True)
+        return Archive.of((ROOT / _LOCAL_LAYER).read_bytes())
 
     def _stop_servers(self) -> None:
         for endpoint in self._endpoints.values():

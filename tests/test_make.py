@@ -44,6 +44,13 @@ def test_an_old_terraform_is_one_clear_line(old_terraform):
     assert "Terraform 1.10.5 is too old: 1.11 or newer is needed." in done.stderr
 
 
+@pytest.mark.parametrize("target", ["invoke", "migrate", "psql"])
+def test_what_is_not_deployed_is_one_clear_line(target, tmp_path):
+    done = make(target, "ENV=dev", LOCAL_STACK=str(tmp_path), AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert done.returncode != 0
+    assert "dev is not deployed here: make deploy ENV=dev" in done.stderr
+
+
 def test_make_alone_lists_every_target_that_a_user_may_want():
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     listed = set(re.findall(r"^  make ([a-z-]+) ", make().stdout, flags=re.MULTILINE))
