@@ -122,12 +122,13 @@ class Plan:
         after: dict[str, Any] = self.changes[address]["change"]["after"]
         return after
 
-    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The resources of one type, by address."""
+    def of_type(self, kind: str, *, call: str | None = None) -> dict[str, dict[str, Any]]:
+        """The resources of one type, in all module calls or in one, by address."""
         return {
             address: change["change"]["after"]
             for address, change in self.changes.items()
             if change["type"] == kind and change["mode"] == "managed"
+            if call is None or change["module_address"] == f"module.{call}"
         }
 
     def warnings(self, call: str) -> list[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.plans import Plan, Refusals, plan_module, plan_refusals
+from tests.plans import Plan, Refusals, plan_module, plan_refusals, plan_variants
 
 REFUSALS: Refusals = {
     "one_zone": ({"zone_ids": ["use1-az1"]}, "two or three different zones"),
@@ -76,19 +76,19 @@ def test_flow_logs_are_kept_for_a_year(plan: Plan) -> None:
 
 @pytest.fixture(scope="module")
 def egress() -> Plan:
-    return plan_module("network", egress={"hops": ["function"], "nat": "each_zone"})
+    return plan_variants(
+        "network",
+        each_zone={"egress": {"hops": ["function"], "nat": "each_zone"}},
+        one={"egress": {"hops": ["function"]}},
+    )
 
 
 def test_only_the_hop_that_asks_reaches_the_internet_and_only_over_https(egress: Plan) -> None:
-    rules = egress.of_type("aws_vpc_security_group_egress_rule")
+    rules = egress.of_type("aws_vpc_security_group_egress_rule", call="one")
     open_rules = {address: rule for address, rule in rules.items() if rule["cidr_ipv4"] or rule["cidr_ipv6"]}
-    [address] = open_rules
-    assert address == 'module.network.aws_vpc_security_group_egress_rule.internet["function"]'
-    assert (open_rules[address]["cidr_ipv4"], open_rules[address]["from_port"], open_rules[address]["to_port"]) == (
-        "0.0.0.0/0",
-        443,
-        443,
-    )
+    [(address, rule)] = open_rules.items()
+    assert address == 'module.one.aws_vpc_security_group_egress_rule.internet["function"]'
+    assert (rule["cidr_ipv4"], rule["from_port"], rule["to_port"]) == ("0.0.0.0/0", 443, 443)
 
 
 def test_nothing_comes_in_from_the_internet(egress: Plan) -> None:
@@ -96,16 +96,15 @@ def test_nothing_comes_in_from_the_internet(egress: Plan) -> None:
     assert not any(subnet["map_public_ip_on_launch"] for subnet in egress.of_type("aws_subnet").values())
 
 
-def test_each_zone_has_a_gateway_of_its_own_or_all_share_one(egress: Plan) -> None:
-    one = plan_module("network", egress={"hops": ["function"]})
-    for plan, gateways in ((egress, 2), (one, 1)):
-        assert len(plan.of_type("aws_nat_gateway")) == gateways
-        assert len([address for address in plan.of_type("aws_subnet") if ".public" in address]) == gateways
-        assert len([address for address in plan.of_type("aws_route") if ".egress" in address]) == 2
+@pytest.mark.parametrize(("call", "gateways"), [("each_zone", 2), ("one", 1)])
+def test_each_zone_has_a_gateway_of_its_own_or_all_share_one(egress: Plan, call: str, gateways: int) -> None:
+    assert len(egress.of_type("aws_nat_gateway", call=call)) == gateways
+    assert len([address for address in egress.of_type("aws_subnet", call=call) if ".public" in address]) == gateways
+    assert len([address for address in egress.of_type("aws_route", call=call) if ".egress" in address]) == 2
 
 
 def test_public_subnets_lie_beside_the_isolated_ones(egress: Plan) -> None:
-    ranges = [subnet["cidr_block"] for subnet in egress.of_type("aws_subnet").values()]
+    ranges = [subnet["cidr_block"] for subnet in egress.of_type("aws_subnet", call="each_zone").values()]
     assert sorted(ranges) == ["10.0.0.0/19", "10.0.128.0/19", "10.0.160.0/19", "10.0.32.0/19"]
 
 
