@@ -143,6 +143,9 @@ bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/lay
 ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/lambda/layer/ledger.py
 
+plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
+	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
+
 ##@ Upkeep
 
 clean: ## Remove what make built, tools included
@@ -189,4 +192,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs
+.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time
