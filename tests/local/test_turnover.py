@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ import pytest
 from lambda_postgres import Keeper, LoginRefused
 
 from local.stack import ROOT, Stack
+from tests import plans
 
 from .deployment import OUTPUT, USER, Counts, Deployment, Load
 
@@ -129,6 +133,26 @@ def test_switching_to_the_proxy_and_back(deployment: Deployment) -> None:
     assert load.failures == []
     read(deployment.keeper(deployment.direct))
     assert deployment.apply("iam")["changes"] == []
+
+
+def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.apply("iam")
+    package = tmp_path / "bootstrap.zip"
+    shutil.copy(OUTPUT / "bootstrap.zip", package)
+    with zipfile.ZipFile(package, "a") as archive:
+        archive.writestr("migrations/9999_broken.sql", "SELECT 1;\nSELECT 1 FROM nowhere;\n")
+    deployment.client("lambda").update_function_code(FunctionName=deployment.bootstrap, ZipFile=package.read_bytes())
+    invocation = {"function_name": deployment.bootstrap, "input": '{"action": "apply"}'}
+    root = {"provider": {"aws": {}}, "resource": {"aws_lambda_invocation": {"apply": invocation}}}
+    (tmp_path / "main.tf.json").write_text(json.dumps(root))
+    for command in (["init", f"-plugin-dir={plans._plugins()}"], ["apply", "-auto-approve"]):
+        done = subprocess.run(
+            ["terraform", *command, "-input=false", "-no-color"],
+            cwd=tmp_path, env=deployment.stack.environment(), text=True, capture_output=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "9999_broken.sql:2" in done.stderr
+    assert deployment.query("SELECT name FROM bootstrap.migrations") == [("0001_users.sql",)]
 
 
 def test_psql_opens_where_the_function_connects(deployment: Deployment, folder: Path) -> None:
