@@ -1,4 +1,4 @@
-resource "aws_db_instance" "main" {
+resource "aws_db_instance" "given_password" {
   identifier        = "app"
   engine            = "postgres"
   instance_class    = "db.t4g.micro"
@@ -7,12 +7,12 @@ resource "aws_db_instance" "main" {
   password          = "an-example-no-secret"
 }
 
-resource "aws_secretsmanager_secret_version" "main" {
+resource "aws_secretsmanager_secret_version" "given_value" {
   secret_id     = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-AbCdEf"
   secret_string = jsonencode({ username = "app", password = "an-example-no-secret" })
 }
 
-resource "aws_ssm_parameter" "main" {
+resource "aws_ssm_parameter" "given_value" {
   name  = "password"
   type  = "SecureString"
   value = "an-example-no-secret"

@@ -1,4 +1,4 @@
-resource "aws_db_proxy" "main" {
+resource "aws_db_proxy" "tls_and_iam" {
   name           = "app"
   engine_family  = "POSTGRESQL"
   role_arn       = "arn:aws:iam::111122223333:role/proxy"

@@ -1,4 +1,4 @@
-resource "aws_db_instance" "main" {
+resource "aws_db_instance" "managed_password" {
   identifier                  = "app"
   engine                      = "postgres"
   instance_class              = "db.t4g.micro"
