@@ -155,6 +155,7 @@ def test_exactly_this_differs_in_what_both_have(dev: Plan, prod: Plan) -> None:
         f"{instance}.deletion_protection": (False, True),
         f"{instance}.skip_final_snapshot": (True, False),
         "module.function.aws_lambda_function.main.reserved_concurrent_executions": (20, 400),
+        "module.bootstrap.aws_lambda_function.migrator.reserved_concurrent_executions": (1, 2),  # a rotation beside it
     }
     group = "module.database.aws_db_parameter_group.main"
     changed = [
