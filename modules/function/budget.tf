@@ -1,8 +1,9 @@
 # Whether the connections and the time suffice. Each execution environment holds one connection: straight to the instance
 # it counts among those that the instance bears; through the proxy it counts only while a transaction is open.
 locals {
-  headroom           = 3
-  direct_connections = var.reserved_concurrency + 1 + local.headroom
+  bootstrap          = 2
+  headroom           = 2
+  direct_connections = var.reserved_concurrency + local.bootstrap + local.headroom
 
   # RDS recommends a pool 30 % above the most that is ever used.
   pooled_connections = ceil(1.3 * var.reserved_concurrency)

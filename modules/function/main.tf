@@ -80,7 +80,7 @@ resource "aws_lambda_function" "main" {
 
     precondition {
       condition     = var.connection.max_clients == null ? true : local.direct_connections <= var.connection.max_clients
-      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${var.reserved_concurrency} direct connections; with 1 for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance bears ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
+      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${var.reserved_concurrency} direct connections; with ${local.bootstrap} for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance bears ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
     }
   }
 }
