@@ -24,7 +24,14 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.iam.models import iam_backends
 from moto.rds.exceptions import DBProxyNotFoundFault, RDSClientError
-from moto.rds.models import DBInstance, DBParameterGroup, DBProxyTargetGroup, MasterUserSecret, RDSBackend
+from moto.rds.models import (
+    DBInstance,
+    DBParameterGroup,
+    DBProxyTargetGroup,
+    MasterUserSecret,
+    RDSBackend,
+    TaggingMixin,
+)
 from moto.rds.responses import RDSResponse
 from moto.secretsmanager.models import SecretsManagerBackend
 
@@ -202,6 +209,10 @@ def proxies_have_further_endpoints(moto: Moto) -> None:
         found: dict[str, dict[str, Any]] = backend.__dict__.setdefault("db_proxy_endpoints", {})
         return found
 
+    def tags(backend: Any) -> dict[str, TaggingMixin]:
+        found: dict[str, TaggingMixin] = backend.__dict__.setdefault("db_proxy_endpoint_tags", {})
+        return found
+
     def endpoint(backend: Any, name: str) -> dict[str, Any]:
         if name not in endpoints(backend):
             raise RDSClientError("DBProxyEndpointNotFoundFault", f"DB proxy endpoint {name} not found.")
@@ -230,7 +241,12 @@ def proxies_have_further_endpoints(moto: Moto) -> None:
             "TargetRole": "READ_WRITE",
             "IsDefault": False,
         }
+        tags(backend)[endpoints(backend)[name]["DBProxyEndpointArn"]] = _Tagged(params.get("Tags", []))
         return ActionResult({"DBProxyEndpoint": endpoints(backend)[name]})
+
+    @moto.around(RDSBackend, "_get_resource_for_tagging")
+    def tagged(original: Method, self: Any, arn: str) -> Any:
+        return tags(self).get(arn) or original(self, arn)
 
     @moto.add(RDSResponse)
     def describe_db_proxy_endpoints(self: Any) -> ActionResult:
@@ -252,6 +268,11 @@ def proxies_have_further_endpoints(moto: Moto) -> None:
         deleted = endpoint(self.backend, self.params["DBProxyEndpointName"])
         del endpoints(self.backend)[deleted["DBProxyEndpointName"]]
         return ActionResult({"DBProxyEndpoint": {**deleted, "Status": "deleting"}})
+
+
+class _Tagged(TaggingMixin):
+    def __init__(self, tags: list[dict[str, str]]) -> None:
+        self.tags = tags
 
 
 def pools_keep_their_init_query(moto: Moto) -> None:

@@ -309,7 +309,9 @@ def test_proxy_can_be_modified(aws):
 def test_proxy_endpoint_lives_from_create_to_delete(aws):
     proxy = aws.proxy("endpoints")
     names = {"DBProxyName": "endpoints", "DBProxyEndpointName": "more"}
-    made = aws.rds.create_db_proxy_endpoint(**names, VpcSubnetIds=proxy["VpcSubnetIds"])["DBProxyEndpoint"]
+    tags = [{"Key": "Name", "Value": "more"}]
+    made = aws.rds.create_db_proxy_endpoint(**names, VpcSubnetIds=proxy["VpcSubnetIds"], Tags=tags)["DBProxyEndpoint"]
+    assert aws.rds.list_tags_for_resource(ResourceName=made["DBProxyEndpointArn"])["TagList"] == tags
     assert aws.rds.describe_db_proxy_endpoints(**names)["DBProxyEndpoints"][0]["Endpoint"] == made["Endpoint"]
     changed = aws.rds.modify_db_proxy_endpoint(DBProxyEndpointName="more", VpcSecurityGroupIds=["sg-1"])
     assert changed["DBProxyEndpoint"]["VpcSecurityGroupIds"] == ["sg-1"]

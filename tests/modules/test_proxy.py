@@ -57,6 +57,11 @@ def test_clients_must_use_tls_and_iam(plan: Plan) -> None:
     assert [auth["iam_auth"] for auth in proxy["auth"]] == ["REQUIRED"]
 
 
+def test_proxy_logs_in_with_the_application_s_secret(plan: Plan) -> None:
+    [auth] = plan["module.proxy.aws_db_proxy.main"]["auth"]
+    assert auth["secret_arn"] == ARGUMENTS["proxy"]["application"]["secret_arn"]
+
+
 def test_statements_are_not_logged(plan: Plan) -> None:
     assert plan["module.proxy.aws_db_proxy.main"]["debug_logging"] is False
 
