@@ -13,6 +13,8 @@ from secret_store import Credential
 from settings import Settings
 from statements import Statement
 
+# Rather than have all that use a table wait behind it, a migration fails. A file may set its own.
+_LOCK_TIMEOUT = "10s"
 _IN_TRANSACTION_BLOCK = "25001"
 
 
@@ -54,7 +56,7 @@ def migrate(
 def _apply(cursor: extensions.cursor, file: Migration, master: Credential, settings: Settings) -> None:
     log("migration started", file=file.name)
     if file.in_transaction:
-        cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(settings.migration_lock_timeout)))
+        cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         _run(cursor, file, settings)
         cursor.execute("RESET ROLE")
     else:

@@ -15,8 +15,8 @@ from settings import Settings, User
 _PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {
     "write": ({"SELECT", "INSERT", "UPDATE", "DELETE"}, {"SELECT", "USAGE"}),
     "read": ({"SELECT"}, {"SELECT"}),
-    "migrate": (set(), set()),  # acts as the owner
 }
+_NONE: tuple[set[str], set[str]] = (set(), set())  # of those who act as another role
 _ATTRIBUTES = "rolcanlogin, rolinherit, rolcreatedb, rolcreaterole, rolsuper"
 _LOGIN_ONLY = (True, False, False, False, False)
 
@@ -99,29 +99,24 @@ def _memberships(cursor: extensions.cursor, settings: Settings, user: User) -> I
         [user.name],
     )
     held = {name for (name,) in cursor.fetchall()}
-    wanted = {name for name, wants in _wanted_memberships(settings, user) if wants}
-    if "rds_iam" in wanted - held:
+    if user.auth == "iam" and "rds_iam" not in held:
         # For a member of rds_iam the instance takes no password, so an old one is only something to lose.
         name = sql.Identifier(user.name)
         yield Change(
             f"log {user.name} in by IAM",
             (sql.SQL("GRANT rds_iam TO {}").format(name), sql.SQL("ALTER ROLE {} PASSWORD NULL").format(name)),
         )
-    if "rds_iam" in held - wanted:
+    if user.auth == "password" and "rds_iam" in held:
         yield _change(f"log {user.name} in by password", "REVOKE rds_iam FROM {}", user.name)
-    if settings.owner in wanted - held:
-        yield _change(f"let {user.name} act as {settings.owner}", "GRANT {} TO {}", settings.owner, user.name)
-    if settings.owner in held - wanted:
-        yield _change(f"stop {user.name} acting as {settings.owner}", "REVOKE {} FROM {}", settings.owner, user.name)
-
-
-def _wanted_memberships(settings: Settings, user: User) -> Iterator[tuple[str, bool]]:
-    yield "rds_iam", user.auth == "iam"
-    yield settings.owner, user.access == "migrate"
+    for role in (settings.owner, settings.application.name):
+        if role == settings.acts_as(user) and role not in held:
+            yield _change(f"let {user.name} act as {role}", "GRANT {} TO {}", role, user.name)
+        if role != settings.acts_as(user) and role in held:
+            yield _change(f"stop {user.name} acting as {role}", "REVOKE {} FROM {}", role, user.name)
 
 
 def _privileges(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
-    tables, sequences = _PRIVILEGES[user.access]
+    tables, sequences = _PRIVILEGES.get(user.access, _NONE)
     usage = {"USAGE"} if tables else set()
     if _granted(cursor, settings, user) == {"schema": usage, "tables": tables, "sequences": sequences}:
         return
@@ -171,8 +166,8 @@ def _granted(cursor: extensions.cursor, settings: Settings, user: User) -> dict[
 
 def _role_settings(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
     wanted = dict(user.settings)
-    if user.access == "migrate":
-        wanted["role"] = settings.owner  # what a person makes belongs to the owner too
+    if acts_as := settings.acts_as(user):
+        wanted["role"] = acts_as  # what a person who migrates makes belongs to the owner too
     cursor.execute(
         "SELECT unnest(setconfig) FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole"
         " WHERE rolname = %s AND setdatabase = 0",

@@ -91,7 +91,5 @@ class Rotation:
 def _user_of(settings: Settings, secret: str) -> User:
     for user in settings.users:
         if user.secret_arn == secret:
-            if user.auth != "password":
-                raise RotationError(f"{user.name} logs in by IAM: it has no password to rotate.")
             return user
     raise RotationError(f"{secret} is the secret of none of the users.")

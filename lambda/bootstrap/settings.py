@@ -8,7 +8,7 @@ from typing import Literal, TypeVar, cast, get_args
 
 from errors import SettingsError
 
-Access = Literal["write", "read", "migrate"]
+Access = Literal["write", "application", "read", "migrate"]
 Auth = Literal["iam", "password"]
 
 # Bound on the role, because the proxy refuses `options=` and pins a session on SET.
@@ -45,7 +45,6 @@ class Settings:
     master_secret_arn: str
     schema: str
     users: tuple[User, ...]  # the application user comes first
-    migration_lock_timeout: str
 
     @property
     def owner(self) -> str:
@@ -56,24 +55,19 @@ class Settings:
     def application(self) -> User:
         return self.users[0]
 
+    def acts_as(self, user: User) -> str | None:
+        """Return the role that a session of the user becomes when it begins; None: it stays the user's own."""
+        return {"application": self.application.name, "migrate": self.owner}.get(user.access)
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and check the environment; the first wrong variable is named in the error."""
     schema = _read(environment, "APPLICATION_SCHEMA", _matching(_SCHEMA_NAME), default="app")
-    application = User(
-        name=_read(environment, "APPLICATION_USER", _matching(_USER_NAME)),
-        access="write",
-        auth=_read(environment, "APPLICATION_AUTH", _auth),
-        secret_arn=_read(environment, "APPLICATION_SECRET_ARN", str),
-        settings={
-            **APPLICATION_SETTINGS,
-            "search_path": schema,
-            **_read(environment, "APPLICATION_SETTINGS", _role_settings, default="{}"),
-        },
-    )
+    application = _application(environment, schema)
     further = _read(environment, "FURTHER_USERS", lambda text: _further_users(text, schema), default="{}")
-    if application.name in [user.name for user in further]:
-        raise SettingsError(f"FURTHER_USERS must not name the application user {application.name!r}.")
+    for user in application:
+        if user.name in [other.name for other in further]:
+            raise SettingsError(f"FURTHER_USERS must not name {user.name!r}, which the application logs in as.")
     settings = Settings(
         host=_read(environment, "PGHOST", str),
         port=_read(environment, "PGPORT", int),
@@ -81,8 +75,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         root_certificate=_read(environment, "PGSSLROOTCERT", str),
         master_secret_arn=_read(environment, "MASTER_SECRET_ARN", str),
         schema=schema,
-        users=(application, *further),
-        migration_lock_timeout=_read(environment, "MIGRATION_LOCK_TIMEOUT", str, default="10s"),
+        users=(*application, *further),
     )
     for user in settings.users:
         if user.name == settings.owner:
@@ -90,6 +83,26 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if user.name.endswith("_next"):
             raise SettingsError(f"No user may be called {user.name!r}: rotation makes and drops such roles.")
     return settings
+
+
+def _application(environment: Mapping[str, str], schema: str) -> list[User]:
+    """Return the application's user, which has a password, and the one that logs in by IAM and acts as it.
+
+    They are two, since a role takes one or the other; so neither the proxy nor the functions that connect directly
+    lose their way in when an environment changes from one to the other.
+    """
+    settings = {
+        **APPLICATION_SETTINGS,
+        "search_path": schema,
+        **_read(environment, "APPLICATION_SETTINGS", _role_settings, default="{}"),
+    }
+    name = _read(environment, "APPLICATION_USER", _matching(_USER_NAME))
+    secret_arn = _read(environment, "APPLICATION_SECRET_ARN", str)
+    users = [User(name, access="write", auth="password", secret_arn=secret_arn, settings=settings)]
+    if environment.get("APPLICATION_IAM_USER"):  # only where the instance takes tokens
+        by_iam = _read(environment, "APPLICATION_IAM_USER", _matching(_USER_NAME))
+        users.append(User(by_iam, access="application", auth="iam", settings=settings))
+    return users
 
 
 def _read(environment: Mapping[str, str], name: str, parse: Callable[[str], T], default: str | None = None) -> T:

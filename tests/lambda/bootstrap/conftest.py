@@ -54,6 +54,7 @@ class Target:
         self.migrations = migrations
         self.database = f"app{number:04}"
         self.user = f"app{number:04}"
+        self.iam_user = f"{self.user}_iam"
         self.schema = f"schema{number:04}"
         with server.administrator() as cursor:
             cursor.execute(f"CREATE DATABASE {self.database} OWNER {server.master_user}")
@@ -68,7 +69,7 @@ class Target:
             "MASTER_SECRET_ARN": self.master_secret,
             "APPLICATION_SECRET_ARN": self.secret,
             "APPLICATION_USER": self.user,
-            "APPLICATION_AUTH": "password",
+            "APPLICATION_IAM_USER": self.iam_user,
             "APPLICATION_SCHEMA": self.schema,
         }
 
@@ -117,6 +118,18 @@ class Target:
                 return cursor.fetchall() if cursor.description else None
         finally:
             connection.close()
+
+    def query_by_token(self, statement: str, user: str | None = None) -> Any:
+        """Query as who has shown a token: the instance's front lets them in over the socket."""
+        connection = psycopg2.connect(
+            host=str(self.server.socket_folder),
+            port=self.server.port,
+            dbname=self.database,
+            user=user or self.iam_user,
+        )
+        with contextlib.closing(connection), connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else None
 
     def inspect(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Query as the superuser."""

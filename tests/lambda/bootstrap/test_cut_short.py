@@ -4,6 +4,7 @@ A cut point is a statement sent or a call to Secrets Manager answered. At it the
 function, as it does when the function's process is gone, and the invocation is over.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,7 @@ def start_over(target: Any) -> None:
     """Remove all that apply made: quicker than another database."""
     owner = f"{target.schema}_owner"
     target.inspect(f"DROP SCHEMA {target.schema}, bootstrap CASCADE; DROP OWNED BY {owner}")
-    target.inspect(f"DROP ROLE {owner}, {target.user}; GRANT USAGE ON SCHEMA public TO PUBLIC")
+    target.inspect(f"DROP ROLE {owner}, {target.user}, {target.iam_user}; GRANT USAGE ON SCHEMA public TO PUBLIC")
     target.secret = target.environment["APPLICATION_SECRET_ARN"] = target.make_secret()
 
 
@@ -144,12 +145,18 @@ def test_rotation_cut_short_anywhere_and_run_again(target: Any, swing: Callable[
     assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", f"{target.user}_next") == []
 
 
-def test_a_switch_from_direct_to_proxy_cut_short_anywhere(target: Any, swing: Callable[..., int]) -> None:
-    target.invoke(APPLICATION_AUTH="iam")
-    cut_points = swing(target, None, lambda: target.invoke(APPLICATION_AUTH="password"))
+def test_a_change_from_iam_to_a_password_cut_short_anywhere(target: Any, swing: Callable[..., int]) -> None:
+    person, secret = f"{target.user}_reader", target.make_secret()
+
+    def invoke(auth: str) -> object:
+        users = {person: {"access": "read", "auth": auth, "secret_arn": secret}}
+        return target.invoke(FURTHER_USERS=json.dumps(users))
+
+    invoke("iam")
+    cut_points = swing(target, None, lambda: invoke("password"))
 
     for after in range(1, cut_points + 1):
-        target.invoke(APPLICATION_AUTH="iam")
-        swing(target, after, lambda: target.invoke(APPLICATION_AUTH="password"))
+        invoke("iam")
+        swing(target, after, lambda: invoke("password"))
         target.invoke()
-        target.connect().close()
+        target.connect(person, target.password(secret)).close()

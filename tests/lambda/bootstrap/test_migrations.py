@@ -4,6 +4,7 @@ import contextlib
 import threading
 from typing import Any
 
+import migrator
 import pytest
 
 from local.postgres import find_binaries
@@ -146,12 +147,14 @@ def test_an_index_left_unfinished_is_made_anew(target: Any) -> None:
     assert target.inspect(index) == [(True,)]
 
 
-def test_a_lock_that_is_not_to_be_had_fails_instead_of_stopping_traffic(target: Any) -> None:
+def test_a_lock_that_is_not_to_be_had_fails_instead_of_stopping_traffic(
+    target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrator, "_LOCK_TIMEOUT", "100ms")
     target.invoke()
     target.write("0002_column.sql", "ALTER TABLE users ADD COLUMN email text;")
     with contextlib.closing(target.connect()) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN; SELECT * FROM users")
-        target.environment["MIGRATION_LOCK_TIMEOUT"] = "100ms"
         refused(target, "MigrationError", r"0002_column\.sql:1: canceling statement due to lock timeout")
 
     assert target.invoke()["migrations"] == ["0002_column.sql"]

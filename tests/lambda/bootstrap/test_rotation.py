@@ -146,8 +146,6 @@ def test_what_is_not_a_rotation_of_ours_is_refused(target: Any) -> None:
     refused(lambda: target.rotate(version, "dropSecret"), "none of the steps")
     refused(lambda: target.rotate("11111111-1111-1111-1111-111111111111"), "is not being rotated")
     refused(lambda: target.rotate(version, secret=target.master_secret), "the secret of none of the users")
-    target.invoke(APPLICATION_AUTH="iam")
-    refused(lambda: target.rotate(version), "logs in by IAM")
 
 
 def test_a_pending_value_for_another_user_is_refused(target: Any) -> None:

@@ -87,9 +87,10 @@ def test_settings_are_the_roles_own(target: Any) -> None:
     ]
     assert shown == ["10s", "1min", "5MB", target.schema]
 
+    changed = "idle_in_transaction_session_timeout, lock_timeout, %ssearch_path, statement_timeout"
     assert target.invoke(APPLICATION_SETTINGS="{}")["changes"] == [
-        f"set the settings of {target.user}:"
-        " idle_in_transaction_session_timeout, lock_timeout, search_path, statement_timeout"
+        f"set the settings of {target.user}: {changed % ''}",
+        f"set the settings of {target.iam_user}: {changed % 'role, '}",
     ]
     assert target.query("SHOW work_mem") != [("5MB",)]
 
@@ -122,20 +123,52 @@ def test_a_secret_of_another_user_is_not_used(target: Any) -> None:
     target.connect().close()
 
 
-def test_from_direct_to_proxy_and_back(target: Any) -> None:
-    target.invoke(APPLICATION_AUTH="iam")
-    assert target.user in members_of_rds_iam(target)
+def test_functions_log_in_by_password_or_by_iam_and_are_one_user(target: Any) -> None:
+    target.invoke()
 
-    target.invoke(APPLICATION_AUTH="password")
-    assert target.user not in members_of_rds_iam(target)
+    assert target.query("SELECT current_user, session_user") == [(target.user, target.user)]
+    assert target.query_by_token("SELECT current_user, session_user") == [(target.user, target.iam_user)]
+    settings = "SELECT name, setting FROM pg_settings WHERE name ~ 'timeout|search_path' ORDER BY name"
+    assert target.query_by_token(settings) == target.query(settings)
+    target.query_by_token("INSERT INTO users (name) VALUES ('by token')")
+    with pytest.raises(InsufficientPrivilege):
+        target.query_by_token("CREATE TABLE mine ()")
+
+
+def test_who_logs_in_by_iam_has_no_password_and_who_has_one_no_iam(target: Any) -> None:
+    """The instance takes no password from a member of rds_iam, and the proxy has nothing else."""
+    target.invoke()
+
+    members = members_of_rds_iam(target)
+    assert target.iam_user in members
+    assert target.user not in members
+    passwords = "SELECT rolname, rolpassword IS NOT NULL FROM pg_authid WHERE rolname ~ %s ORDER BY rolname"
+    assert target.inspect(passwords, f"^{target.user}") == [(target.user, True), (target.iam_user, False)]
+
+
+def test_where_the_instance_takes_no_tokens_nobody_logs_in_by_iam(target: Any) -> None:
+    target.invoke()
+
+    assert target.invoke(APPLICATION_IAM_USER="")["changes"] == [f"drop user {target.iam_user}"]
+    assert target.iam_user not in members_of_rds_iam(target)
     target.connect().close()
 
-    target.invoke(APPLICATION_AUTH="iam")
-    assert target.user in members_of_rds_iam(target)
-    with pytest.raises(psycopg2.OperationalError):  # the instance takes no password from a member of rds_iam
-        target.connect()
-    passwords = "SELECT rolpassword FROM pg_authid WHERE rolname = %s"
-    assert target.inspect(passwords, target.user) == [(None,)]
+
+def test_a_person_changes_from_iam_to_a_password_and_back(target: Any) -> None:
+    person, secret = f"{target.user}_grace", target.make_secret()
+    by_iam = further(**{person: {"access": "read", "auth": "iam"}})
+    by_password = further(**{person: {"access": "read", "auth": "password", "secret_arn": secret}})
+    target.invoke(**by_iam)
+    assert target.query_by_token("SELECT count(*) FROM users", person) == [(3,)]
+
+    target.invoke(**by_password)
+    assert person not in members_of_rds_iam(target)
+    target.connect(person, target.password(secret)).close()
+
+    target.invoke(**by_iam)
+    assert person in members_of_rds_iam(target)
+    with pytest.raises(psycopg2.OperationalError):
+        target.connect(person, target.password(secret))
 
 
 def test_a_reader_only_reads(target: Any) -> None:
@@ -158,13 +191,6 @@ def test_what_a_migrating_person_makes_belongs_to_the_owner(target: Any) -> None
     assert target.query("SELECT * FROM notes") == []
     owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'notes'"
     assert target.inspect(owner) == [(f"{target.schema}_owner",)]
-
-
-def test_a_person_may_log_in_by_iam(target: Any) -> None:
-    person = f"{target.user}_grace"
-    target.invoke(**further(**{person: {"access": "read", "auth": "iam"}}))
-
-    assert members_of_rds_iam(target)[-1:] == [person]
 
 
 def test_a_change_of_access_takes_the_old_privileges_away(target: Any) -> None:
@@ -203,10 +229,11 @@ def test_master_user_is_never_made_an_application_user(target: Any) -> None:
     [
         ("PGHOST", "", "PGHOST is not set"),
         ("PGPORT", "none", "PGPORT is malformed"),
-        ("APPLICATION_AUTH", "ldap", "APPLICATION_AUTH is malformed: 'ldap' must be one of iam, password"),
+        ("APPLICATION_IAM_USER", "App", "APPLICATION_IAM_USER is malformed"),
         ("APPLICATION_SCHEMA", "My Schema", "APPLICATION_SCHEMA is malformed"),
         ("APPLICATION_SETTINGS", '{"a; b": "c"}', "APPLICATION_SETTINGS is malformed"),
         ("FURTHER_USERS", "[]", "FURTHER_USERS is malformed"),
+        ("FURTHER_USERS", '{"ada": {"access": "read", "auth": "ldap"}}', "'ldap' must be one of iam, password"),
         ("FURTHER_USERS", '{"ada": {"access": "write", "auth": "iam"}}', "must be read or migrate"),
         ("FURTHER_USERS", '{"ada": {"access": "read", "auth": "password"}}', "needs a secret_arn"),
     ],
@@ -220,6 +247,12 @@ def test_a_wrong_variable_is_named(target: Any, name: str, value: str, words: st
 def test_a_role_that_owns_is_no_user(target: Any) -> None:
     with pytest.raises(Exception, match="that role owns schema"):
         target.invoke(APPLICATION_USER=f"{target.schema}_owner")
+
+
+def test_who_the_application_logs_in_as_is_no_further_user(target: Any) -> None:
+    for user in (target.user, target.iam_user):
+        with pytest.raises(Exception, match=f"must not name '{user}', which the application logs in as"):
+            target.invoke(**further(**{user: {"access": "read", "auth": "iam"}}))
 
 
 def test_a_role_that_rotation_would_drop_is_no_user(target: Any) -> None:
