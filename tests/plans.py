@@ -39,6 +39,7 @@ _CONNECTION = {
     "pool_size": None,
     "borrow_timeout_seconds": 0,
     "auth": None,
+    "direct": True,
 }
 # The same through a proxy.
 POOLED = {
@@ -50,9 +51,11 @@ POOLED = {
     "pool_size": 643,
     "borrow_timeout_seconds": 5,
     "auth": "iam",
+    "direct": False,
 }
 _APPLICATION = {
     "user": "app",
+    "iam_user": "app_iam",
     "secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-application-AbCdEf",
     "key_arn": f"{_KEY}2",
 }
@@ -75,7 +78,6 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
             "master_secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:rds!db-AbCdEf",
             "key_arn": f"{_KEY}2",
         },
-        "auth": "password",
         **_ZIPS,
     },
     "proxy": {

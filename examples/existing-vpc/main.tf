@@ -41,7 +41,6 @@ module "bootstrap" {
   name     = local.name
   network  = local.network
   database = module.database
-  auth     = "password"
   package  = local.packages.bootstrap
   layer    = local.packages.layer
 }

@@ -6,13 +6,17 @@ locals {
 
   reserved_users = ["master", "postgres", "rdsadmin", "rdsproxyadmin"]
 
-  # Who logs in by password, and so has a secret whose value is used.
+  # Who logs in by password, and so has a secret.
   password_users = toset(concat(
-    var.auth == "password" ? [var.application.user] : [],
+    [var.application.user],
     [for user, given in var.further_users : user if given.auth == "password"],
   ))
 
-  environment = {
+  # Logs in by token and acts as the application's user, where the instance takes tokens. A role of PostgreSQL
+  # takes a token or a password, never both: with two of them, functions move to the proxy and back at any time.
+  iam_user = var.database.iam_authentication ? "${var.application.user}_iam" : null
+
+  environment = merge(local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user }, {
     PGHOST                 = var.database.connection.host
     PGPORT                 = tostring(var.database.connection.port)
     PGDATABASE             = var.database.connection.database
@@ -20,7 +24,6 @@ locals {
     MASTER_SECRET_ARN      = var.database.master_secret_arn
     APPLICATION_SECRET_ARN = aws_secretsmanager_secret.login[var.application.user].arn
     APPLICATION_USER       = var.application.user
-    APPLICATION_AUTH       = var.auth
     APPLICATION_SCHEMA     = var.application.schema
     APPLICATION_SETTINGS   = jsonencode(var.application.settings)
     FURTHER_USERS = jsonencode({
@@ -29,7 +32,7 @@ locals {
         given.auth == "password" ? { secret_arn = aws_secretsmanager_secret.login[user].arn } : {},
       )
     })
-  }
+  })
 }
 
 # Not `main`: checkov applies a skip to every resource of the same address, whatever its module, and

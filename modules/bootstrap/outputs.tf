@@ -1,7 +1,8 @@
 output "application" {
-  description = "The application's database user and its secret. Known once the user exists, so what needs it comes after."
+  description = "The application's database user with its secret, and iam_user, which logs in to the instance by IAM and acts as it (null where the instance takes no tokens). Known once they exist, so what needs them comes after."
   value = {
     user       = var.application.user
+    iam_user   = local.iam_user
     secret_arn = aws_secretsmanager_secret.login[var.application.user].arn
     key_arn    = var.database.key_arn
   }

@@ -1,9 +1,7 @@
 # Containers only: the function makes the values inside the VPC, so no password passes through Terraform.
-# The application's user has one in either mode, so that the mode can change. A deleted secret keeps its name
-# for 30 days, hence the suffix.
+# A deleted secret keeps its name for 30 days, hence the suffix.
 resource "aws_secretsmanager_secret" "login" {
-  # checkov:skip=CKV2_AWS_57:Every secret with a value is rotated below; with auth = iam there is neither a password nor a value.
-  for_each = setunion([var.application.user], local.password_users)
+  for_each = local.password_users
 
   name_prefix = "${var.name}-${each.key}-"
   description = "The database user ${each.key} of ${var.name}"
@@ -26,11 +24,9 @@ resource "aws_secretsmanager_secret_rotation" "login" {
 }
 
 resource "aws_lambda_permission" "rotation" {
-  for_each = toset(length(local.password_users) > 0 ? ["secretsmanager.amazonaws.com"] : [])
-
   statement_id   = "rotation"
   function_name  = aws_lambda_function.migrator.function_name
   action         = "lambda:InvokeFunction"
-  principal      = each.key
+  principal      = "secretsmanager.amazonaws.com"
   source_account = local.account
 }

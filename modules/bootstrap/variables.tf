@@ -24,24 +24,14 @@ variable "database" {
       database = string
       ca_file  = string
     })
-    master_secret_arn = string
-    key_arn           = string
+    iam_authentication = optional(bool, true)
+    master_secret_arn  = string
+    key_arn            = string
   })
 }
 
-variable "auth" {
-  description = "How the application's user logs in to the instance itself: iam for functions that connect directly; password behind the proxy, which logs in with the secret, and for functions that read the secret. A role of PostgreSQL takes one of them, never both."
-  type        = string
-  nullable    = false
-
-  validation {
-    condition     = contains(["iam", "password"], var.auth)
-    error_message = "auth must be iam or password."
-  }
-}
-
 variable "application" {
-  description = "The application's database user, made here, and the schema it works in. settings are bound to the role, since the proxy pins a session that uses SET: statement_timeout (30s when not given), idle_in_transaction_session_timeout (60s), lock_timeout (10s), search_path (the schema), or any other."
+  description = "The application's database user, made here, and the schema it works in. It has a password, for the proxy and for functions that read the secret; functions that connect directly log in as user_iam, by IAM, and act as it. settings are bound to the role, since the proxy pins a session that uses SET: statement_timeout (30s when not given), idle_in_transaction_session_timeout (60s), lock_timeout (10s), search_path (the schema), or any other."
   nullable    = false
   default     = {}
   type = object({
@@ -77,8 +67,8 @@ variable "further_users" {
   }
 
   validation {
-    condition     = alltrue([for user in keys(var.further_users) : can(regex("^[a-z_][a-z0-9_.@-]{0,55}$", user)) && !contains(concat(local.reserved_users, [var.application.user, "${var.application.schema}_owner"]), user) && !endswith(user, "_next")])
-    error_message = "further_users must have names of at most 56 lower-case letters, digits and _.@-, not end in _next (which rotation uses), and be none of ${join(", ", local.reserved_users)}, the application's user, the schema's owner."
+    condition     = alltrue([for user in keys(var.further_users) : can(regex("^[a-z_][a-z0-9_.@-]{0,55}$", user)) && !contains(concat(local.reserved_users, [var.application.user, "${var.application.user}_iam", "${var.application.schema}_owner"]), user) && !endswith(user, "_next")])
+    error_message = "further_users must have names of at most 56 lower-case letters, digits and _.@-, not end in _next (which rotation uses), and be none of ${join(", ", local.reserved_users)}, the application's two, the schema's owner."
   }
 }
 

@@ -1,5 +1,5 @@
 output "connection" {
-  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, how many clients it bears, of a proxy the size of its pool and how long a client waits for it, and how clients must log in (null: by IAM or by password)."
+  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, how many clients it bears, of a proxy the size of its pool and how long a client waits for it, how clients must log in (null: by IAM or by password), and whether it is the instance itself that they log in to."
   value = {
     host                   = aws_db_instance.main.address
     port                   = aws_db_instance.main.port
@@ -10,6 +10,7 @@ output "connection" {
     pool_size              = null
     borrow_timeout_seconds = 0
     auth                   = var.iam_authentication ? null : "secret"
+    direct                 = true
   }
 }
 

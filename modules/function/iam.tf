@@ -11,11 +11,17 @@ resource "aws_iam_role" "main" {
   })
 }
 
+# Named by what it lets log in to: led elsewhere, the function holds two of them until nothing uses the old one.
 resource "aws_iam_role_policy" "log_in" {
-  name = "log-in"
+  name = "log-in-${replace(local.logs_in_to, "/[^\\w+=,.@-]/", "-")}"
   role = aws_iam_role.main.id
 
   policy = jsonencode({ Version = "2012-10-17", Statement = local.log_in_statements[var.auth] })
+
+  # Terraform treats all that the connection stands on alike: a path or a proxy that is taken out goes last.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "aws_iam_role_policy" "runtime" {
@@ -58,13 +64,16 @@ resource "aws_iam_role_policy" "runtime" {
 }
 
 locals {
+  # db-…, prx-… or the secret's name
+  logs_in_to = split(":", var.auth == "iam" ? var.connection.rds_db_arn_prefix : var.application.secret_arn)[6]
+
   log_in_statements = {
     iam = [
       {
         Sid      = "LogInAsApplication"
         Effect   = "Allow"
         Action   = "rds-db:connect"
-        Resource = "${var.connection.rds_db_arn_prefix}/${var.application.user}"
+        Resource = "${var.connection.rds_db_arn_prefix}/${local.user}"
       },
     ]
     secret = [

@@ -3,13 +3,15 @@ locals {
   region    = split(":", var.network.log_key_arn)[3]
   account   = split(":", var.network.log_key_arn)[4]
 
+  user = var.auth == "iam" && var.connection.direct ? coalesce(var.application.iam_user, var.application.user) : var.application.user
+
   # libpq's own names; the layer's library reads the rest.
   environment = merge(
     {
       PGHOST        = var.connection.host
       PGPORT        = tostring(var.connection.port)
       PGDATABASE    = var.connection.database
-      PGUSER        = var.application.user
+      PGUSER        = local.user
       PGSSLROOTCERT = "/opt/certificates/${var.connection.ca_file}"
       DB_AUTH       = var.auth
     },
@@ -89,6 +91,18 @@ resource "aws_lambda_alias" "live" {
   name             = "live"
   function_name    = aws_lambda_function.main.function_name
   function_version = aws_lambda_function.main.version
+}
+
+# Led elsewhere, live waits until what began on the version before must have ended. Only then does Terraform remove what
+# that one alone used: rules, a policy, a proxy.
+resource "terraform_data" "drained" {
+  triggers_replace = [var.connection.host, aws_iam_role_policy.log_in.name]
+
+  depends_on = [aws_lambda_alias.live]
+
+  provisioner "local-exec" {
+    command = "sleep ${aws_lambda_alias.live.function_version == "1" ? 0 : var.runtime.timeout_seconds}"
+  }
 }
 
 resource "aws_lambda_provisioned_concurrency_config" "live" {

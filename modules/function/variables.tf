@@ -32,21 +32,23 @@ variable "connection" {
     pool_size              = optional(number)
     borrow_timeout_seconds = optional(number, 0)
     auth                   = optional(string)
+    direct                 = bool
   })
 }
 
 variable "application" {
-  description = "The bootstrap module's application: the user to connect as."
+  description = "The bootstrap module's application: the user to connect as, and where it is another, iam_user for tokens to the instance itself."
   nullable    = false
   type = object({
     user       = string
+    iam_user   = optional(string)
     secret_arn = string
     key_arn    = string
   })
 
   validation {
-    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.user))
-    error_message = "application.user must be a lower-case PostgreSQL name of at most 56 characters: rds-db:connect is granted on it, letter by letter."
+    condition     = alltrue([for user in [var.application.user, coalesce(var.application.iam_user, var.application.user)] : can(regex("^[a-z_][a-z0-9_]{0,62}$", user))])
+    error_message = "application.user and application.iam_user must be lower-case PostgreSQL names of at most 63 characters: rds-db:connect is granted on them, letter by letter."
   }
 }
 

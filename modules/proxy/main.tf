@@ -26,7 +26,7 @@ resource "aws_db_proxy" "main" {
   }
 }
 
-# All that follow are lost with the proxy they belong to, which the provider would not notice: its name stays.
+# All that follow are lost with the proxy they belong to, which the provider would not notice where its name stays.
 resource "aws_db_proxy_default_target_group" "main" {
   db_proxy_name = aws_db_proxy.main.name
 

@@ -12,6 +12,7 @@ locals {
     pool_size              = local.pool_size
     borrow_timeout_seconds = var.pool.borrow_timeout_seconds
     auth                   = var.auth
+    direct                 = false
   }
 }
 

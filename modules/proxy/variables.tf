@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the proxy, such as app-prod."
+  description = "Name of the proxy, such as app-prod. To move it to other subnets, change it too: the new proxy is made beside the old one, which serves until its functions were led over."
   type        = string
   nullable    = false
 

@@ -40,7 +40,6 @@ module "bootstrap" {
   name     = local.name
   network  = module.network
   database = module.database
-  auth     = "password"
   package  = local.packages.bootstrap
   layer    = local.packages.layer
 }

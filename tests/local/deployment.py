@@ -25,7 +25,7 @@ USER = "app"
 
 
 class Deployment:
-    """One environment, `name`; its user's mode of login is what the last `apply` said."""
+    """One environment, `name`."""
 
     def __init__(self, stack: Stack, folder: Path, name: str) -> None:
         self.stack = stack
@@ -57,11 +57,13 @@ class Deployment:
         self._layer = self.client("lambda").publish_layer_version(
             LayerName=name, Content={"ZipFile": (OUTPUT / "layer-x86_64.zip").read_bytes()}
         )["LayerVersionArn"]
-        self.direct = self._connection(instance["Endpoint"]["Address"], f"rds-{REGION}.pem")
-        self._bootstrap_variables = self.direct | {
+        self._instance = self._connection(instance["Endpoint"]["Address"], f"rds-{REGION}.pem")
+        self.direct = self._instance | {"PGUSER": f"{USER}_iam"}
+        self._bootstrap_variables = self._instance | {
             "MASTER_SECRET_ARN": instance["MasterUserSecret"]["SecretArn"],
             "APPLICATION_SECRET_ARN": self.secret,
             "APPLICATION_USER": USER,
+            "APPLICATION_IAM_USER": f"{USER}_iam",
         }
         self._bootstrap_variables.pop("PGUSER")
         self.bootstrap = ""
@@ -70,15 +72,9 @@ class Deployment:
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
         return boto3.client(service, REGION, endpoint_url=self.stack.url, **keys)
 
-    def apply(self, auth: str) -> dict[str, Any]:
-        """Tell the bootstrap function how the user logs in, and let it apply that, as the module does."""
-        variables = self._bootstrap_variables | {"APPLICATION_AUTH": auth}
-        if self.bootstrap:
-            self.client("lambda").update_function_configuration(
-                FunctionName=self.bootstrap, Environment={"Variables": variables}
-            )
-        else:
-            self.bootstrap = self.make_function(f"{self.name}-bootstrap", variables, package="bootstrap")
+    def apply(self) -> dict[str, Any]:
+        """Make the bootstrap function and let it make the users and the schema, as the module does."""
+        self.bootstrap = self.make_function(f"{self.name}-bootstrap", self._bootstrap_variables, package="bootstrap")
         return self.invoke(self.bootstrap, {"action": "apply"})
 
     def make_proxy(self) -> dict[str, str]:
@@ -104,7 +100,7 @@ class Deployment:
 
     def by_secret(self) -> dict[str, str]:
         """Return the variables that let a function log in to the instance with the secret."""
-        return self.direct | {"DB_AUTH": "secret", "DB_SECRET_ARN": self.secret}
+        return self._instance | {"DB_AUTH": "secret", "DB_SECRET_ARN": self.secret}
 
     def make_function(self, name: str, variables: Mapping[str, str], *, package: str = "function") -> str:
         self.client("lambda").create_function(
@@ -119,16 +115,6 @@ class Deployment:
             VpcConfig={"SubnetIds": [self._subnet()], "SecurityGroupIds": [self._group]},
         )
         return name
-
-    def publish(self, name: str, variables: Mapping[str, str]) -> None:
-        """Lead the alias `live` to a new version with these variables, as an apply of modules/function does."""
-        client = self.client("lambda")
-        client.update_function_configuration(FunctionName=name, Environment={"Variables": dict(variables)})
-        version = client.publish_version(FunctionName=name)["Version"]
-        try:
-            client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
-        except client.exceptions.ResourceNotFoundException:
-            client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
 
     def invoke(self, name: str, event: object = None) -> dict[str, Any]:
         answer = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
@@ -152,9 +138,6 @@ class Deployment:
         """Count the passwords that the server did not take."""
         log = self._folder / "logs" / f"{self.name}.postgresql.log"
         return log.read_text().count("password authentication failed for user")
-
-    def proxy_clients(self) -> int:
-        return self.stack._proxies[self.name].metrics().client_connections
 
     def environment(self) -> dict[str, str]:
         """Return what a process needs to be a function with the function's role, credentials included."""

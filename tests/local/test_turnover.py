@@ -1,4 +1,4 @@
-"""Passwords are rotated and an environment is switched to the proxy and back, while functions are at work.
+"""Passwords are rotated while functions are at work.
 
 What goes on meanwhile: warm functions in the real runtime, each environment with its connection; and the library in
 this process, connecting anew all the time, as cold starts do.
@@ -6,20 +6,18 @@ this process, connecting anew all the time, as cold starts do.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lambda_postgres import Keeper, LoginRefused
+from lambda_postgres import Keeper
 
 from local.stack import ROOT, Stack
 from tests import plans
@@ -66,7 +64,7 @@ def read(keeper: Keeper) -> None:
 
 def test_rotation(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
     """20 rotations: warm functions keep their connections, and new logins get in, by secret and through the proxy."""
-    deployment.apply("password")
+    deployment.apply()
     proxied = deployment.make_proxy()
     load, counts = Load(), Counts()
     keepers = {
@@ -103,40 +101,8 @@ def test_rotation(deployment: Deployment, capsys: pytest.CaptureFixture[str]) ->
         print(f"  logins refused and tried again at once: {retried}; {dict(counts.events)}")
 
 
-def test_switching_to_the_proxy_and_back(deployment: Deployment) -> None:
-    """Each switch: first the role, then the endpoint. Warm functions answer throughout; between the two a new login is
-    refused, since a role takes either IAM or a password.
-    """
-    deployment.apply("iam")
-    function = deployment.make_function("switching", {})
-    deployment.publish(function, deployment.direct)
-    load = Load()
-    load.add("warm function", lambda: deployment.invoke(f"{function}:live"), threads=2)
-    with load.going_on():
-        wait_for(load, 10)
-        deployment.apply("password")
-        with pytest.raises(LoginRefused):
-            read(deployment.keeper(deployment.direct))
-        wait_for(load, 10)
-
-        proxied = deployment.make_proxy()
-        fill_pool(deployment, proxied | {"PGAPPNAME": function}, connections=2)
-        deployment.publish(function, proxied)
-        wait_for(load, 10)
-        assert deployment.proxy_clients() == 2
-
-        deployment.apply("iam")
-        read(deployment.keeper(deployment.direct))
-        wait_for(load, 10)
-        deployment.publish(function, deployment.direct)
-        wait_for(load, 10)
-    assert load.failures == []
-    read(deployment.keeper(deployment.direct))
-    assert deployment.apply("iam")["changes"] == []
-
-
 def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployment, tmp_path: Path) -> None:
-    deployment.apply("iam")
+    deployment.apply()
     package = tmp_path / "bootstrap.zip"
     shutil.copy(OUTPUT / "bootstrap.zip", package)
     with zipfile.ZipFile(package, "a") as archive:
@@ -156,7 +122,7 @@ def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployme
 
 
 def test_psql_opens_where_the_function_connects(deployment: Deployment, folder: Path) -> None:
-    deployment.apply("password")
+    deployment.apply()
     ways = {"through the proxy": deployment.make_proxy(), "by secret": deployment.by_secret()}
     for number, variables in enumerate(ways.values()):
         function = deployment.make_function(f"psql-{number}", variables)
@@ -197,22 +163,3 @@ def psql(deployment: Deployment, function: str, statement: str, **environment: s
         capture_output=True,
         check=False,
     )
-
-
-def wait_for(load: Load, times: int) -> None:
-    """Let every kind of work be done some more times."""
-    goals = {name: times + load.done[name] for name in load.names}
-    deadline = time.monotonic() + 20
-    while any(load.done[name] < goal for name, goal in goals.items()):
-        assert not load.failures
-        assert time.monotonic() < deadline, f"stuck: {load.done}"
-        time.sleep(0.02)
-
-
-def fill_pool(deployment: Deployment, variables: dict[str, str], *, connections: int) -> None:
-    """Have the pool open connections for the function's clients: none can be added once the role takes no password."""
-    with contextlib.ExitStack() as held:
-        for _ in range(connections):
-            connection = held.enter_context(deployment.keeper(variables).transaction())
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")

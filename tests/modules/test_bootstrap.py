@@ -8,7 +8,6 @@ from tests.plans import Plan, Refusals, plan_module, plan_refusals
 REFUSALS: Refusals = {
     "no_package": ({"package": "missing.zip"}, "run make package"),
     "no_layer": ({"layer": "missing.zip"}, "run make package"),
-    "auth": ({"auth": "secret"}, "auth must be iam or password"),
     "reserved_user": ({"application": {"user": "rdsproxyadmin"}}, "none of master"),
     "upper_case_user": ({"application": {"user": "App"}}, "lower-case PostgreSQL name"),
     "long_user": ({"application": {"user": "a" * 57}}, "at most 56 characters"),
@@ -16,7 +15,8 @@ REFUSALS: Refusals = {
     "schema_of_postgresql": ({"application": {"schema": "pg_app"}}, "not begin with pg_"),
     "access": ({"further_users": {"ada": {"access": "write"}}}, "access must be read or migrate"),
     "further_auth": ({"further_users": {"ada": {"access": "read", "auth": "secret"}}}, "auth iam or password"),
-    "further_is_application": ({"further_users": {"app": {"access": "read"}}}, "the application's user"),
+    "further_is_application": ({"further_users": {"app": {"access": "read"}}}, "the application's two"),
+    "further_is_the_application_by_iam": ({"further_users": {"app_iam": {"access": "read"}}}, "the application's two"),
     "further_is_owner": ({"further_users": {"app_owner": {"access": "read"}}}, "the schema's owner"),
     "further_is_stand_in": ({"further_users": {"app_next": {"access": "read"}}}, "not end in _next"),
     "rotation": ({"rotation_days": 91}, "rotation_days must be from 1 to 90"),
@@ -27,11 +27,6 @@ PEOPLE = {"ada": {"access": "migrate"}, "reports": {"access": "read", "auth": "p
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return plan_module("bootstrap", further_users=PEOPLE)
-
-
-@pytest.fixture(scope="module")
-def direct() -> Plan:
-    return plan_module("bootstrap", auth="iam")
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +58,6 @@ def test_only_secrets_manager_of_this_account_may_invoke_it(plan: Plan) -> None:
     assert permission["source_account"] == "111122223333"
 
 
-def test_without_passwords_nothing_is_rotated(direct: Plan) -> None:
-    assert set(direct.of_type("aws_secretsmanager_secret")) == {_login("app")}  # ready for the proxy
-    assert not direct.of_type("aws_secretsmanager_secret_rotation")
-    assert not direct.of_type("aws_lambda_permission")
-
-
 def test_apply_invokes_it_again_when_code_or_settings_change(plan: Plan) -> None:
     invocation = plan["module.bootstrap.aws_lambda_invocation.apply"]
     assert json.loads(invocation["input"]) == {"action": "apply"}
@@ -77,10 +66,9 @@ def test_apply_invokes_it_again_when_code_or_settings_change(plan: Plan) -> None
     assert {"aws_lambda_function.migrator.source_code_hash", "local.environment"} <= set(triggers)
 
 
-def test_rotations_are_not_throttled_and_connections_are_bounded(plan: Plan, direct: Plan) -> None:
-    function = "module.bootstrap.aws_lambda_function.migrator"
-    assert plan[function]["reserved_concurrent_executions"] == 3  # apply, and the rotations of app and reports
-    assert direct[function]["reserved_concurrent_executions"] == 1
+def test_rotations_are_not_throttled_and_connections_are_bounded(plan: Plan) -> None:
+    function = plan["module.bootstrap.aws_lambda_function.migrator"]
+    assert function["reserved_concurrent_executions"] == 3  # apply, and the rotations of app and reports
 
 
 def test_rotation_waits_for_the_first_value(plan: Plan) -> None:

@@ -15,7 +15,8 @@ REFUSALS: Refusals = {
     "architecture": ({"runtime": {"architecture": "riscv64"}}, "must be arm64 or x86_64"),
     "name": ({"name": "app function"}, "1 to 64 letters"),
     "any_user": ({"application": {**APPLICATION, "user": "*"}}, "letter by letter"),
-    "long_user": ({"application": {**APPLICATION, "user": "u" * 57}}, "at most 56 characters"),
+    "long_user": ({"application": {**APPLICATION, "user": "u" * 64}}, "at most 63 characters"),
+    "any_iam_user": ({"application": {**APPLICATION, "iam_user": "*"}}, "letter by letter"),
     "layer_of_another_architecture": (
         {"runtime": {"architecture": "arm64"}},
         "run make package ARCH=arm64",
@@ -42,7 +43,7 @@ REFUSALS: Refusals = {
         "auth must be secret, the only way",
     ),
     "concurrency": ({"reserved_concurrency": 0}, "must be at least 1"),
-    "budget": ({"reserved_concurrency": 85}, "that is 89, but the instance bears 85 clients"),
+    "budget": ({"reserved_concurrency": 85}, "that is 91, but the instance bears 85 clients"),
 }
 
 
@@ -54,7 +55,8 @@ def plan() -> Plan:
     return plan_variants(
         "function",
         function={},
-        last_direct={"reserved_concurrency": 81},
+        one_user={"application": {**APPLICATION, "iam_user": None}},
+        last_direct={"reserved_concurrency": 79},
         last_pooled={"connection": POOLED, "reserved_concurrency": 494},
         over_pooled={"connection": POOLED, "reserved_concurrency": 495},
         secret={"auth": "secret"},
@@ -95,9 +97,23 @@ def environment(plan: Plan, call: str = "function") -> dict[str, str]:
 
 
 def test_role_may_log_in_as_the_application_and_as_nobody_else(plan: Plan) -> None:
-    [statement] = log_in_statements(plan)
-    assert statement["Action"] == "rds-db:connect"
-    assert statement["Resource"] == f"{CONNECTION['rds_db_arn_prefix']}/app"
+    for call, arn in {
+        "function": f"{CONNECTION['rds_db_arn_prefix']}/app_iam",
+        "one_user": f"{CONNECTION['rds_db_arn_prefix']}/app",
+        "last_pooled": f"{POOLED['rds_db_arn_prefix']}/app",
+    }.items():
+        [statement] = log_in_statements(plan, call)
+        assert (statement["Action"], statement["Resource"]) == ("rds-db:connect", arn)
+        assert environment(plan, call)["PGUSER"] == arn.rsplit("/", 1)[1]
+
+
+def test_what_it_logs_in_to_names_the_policy_so_that_two_can_stand_side_by_side(plan: Plan) -> None:
+    calls = ("function", "last_pooled", "secret")
+    assert [plan[f"module.{call}.aws_iam_role_policy.log_in"]["name"] for call in calls] == [
+        "log-in-db-ABCDEFGHIJKL",
+        "log-in-prx-ABCDEFGHIJKL",
+        "log-in-app-application-AbCdEf",
+    ]
 
 
 @pytest.mark.parametrize(("call", "connection"), [("secret", CONNECTION), ("secret_pooled", POOLED)])
@@ -118,7 +134,7 @@ def test_environment_is_what_the_library_reads(plan: Plan) -> None:
         "PGHOST": CONNECTION["host"],
         "PGPORT": "5432",
         "PGDATABASE": "app",
-        "PGUSER": "app",
+        "PGUSER": "app_iam",
         "PGSSLROOTCERT": "/opt/certificates/rds-us-east-1.pem",
         "DB_AUTH": "iam",
     }
@@ -126,7 +142,6 @@ def test_environment_is_what_the_library_reads(plan: Plan) -> None:
 
 def test_environment_has_the_same_names_through_the_proxy(plan: Plan) -> None:
     assert environment(plan, "last_pooled").keys() == environment(plan).keys()
-    assert environment(plan, "last_pooled")["PGUSER"] == environment(plan)["PGUSER"]
     assert environment(plan, "secret_pooled").keys() == environment(plan, "secret").keys()
 
 
@@ -138,7 +153,7 @@ def test_through_the_proxy_concurrency_is_compared_with_the_pool(plan: Plan) -> 
 
 
 def test_directly_the_last_connection_may_be_used(plan: Plan) -> None:
-    assert plan["module.last_direct.aws_lambda_function.main"]["reserved_concurrent_executions"] == 81
+    assert plan["module.last_direct.aws_lambda_function.main"]["reserved_concurrent_executions"] == 79
     assert plan.warnings("last_direct") == []
 
 

@@ -8,7 +8,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from local.stack import Stack
+from tests.local.deployment import Load
 
 ROOT = Path(__file__).parents[2]
 NO_CHANGES, CHANGES = 0, 2
@@ -28,25 +29,32 @@ class Life:
     name: str
     stack: Stack = field(repr=False)
     folder: Path
+    root: Path
     outputs: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
     second_plan: int = -1
     sabotage: dict[str, str] = field(default_factory=dict)
+    switches: "dict[str, Switch]" = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     protected: str = ""
     destroyed: str = ""
     resources_left: list[str] = field(default_factory=list)
 
     def live(self) -> "Life":
-        self._terraform("init", "-lockfile=readonly", f"-backend-config=path={self._state}")
+        self._init()
         self._apply("create")
         self.outputs = {name: o["value"] for name, o in json.loads(self._terraform("output", "-json").stdout).items()}
-        self.answer = self._invoke()
+        self.answer = self.invoke()
         self.second_plan = self._plan("second").returncode
         self.secrets = {
             "master password": self._password(self.outputs["master_secret_arn"]),
             "application password": self._password(self.outputs["application"]["secret_arn"]),
         }
+        if self.name == "dev":
+            self.switches = {
+                "to the proxy": self._switch("to", _led_to_a_proxy(self.folder)),
+                "back": self._switch("back", self.root),
+            }
         if self.name == "prod":
             self.sabotage = Sabotage(self).results()
             self.protected = self._make_destroy()
@@ -82,6 +90,33 @@ class Life:
         answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], Payload=b"{}")
         return json.load(answer["Payload"]), "FunctionError" in answer
 
+    def invoke(self) -> dict[str, Any]:
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], LogType="Tail", Payload=b"{}")
+        payload = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, (payload, base64.b64decode(answer["LogResult"]).decode())
+        return dict(payload)
+
+    def _switch(self, name: str, root: Path) -> "Switch":
+        """Apply another root to what stands, while the function is invoked, warm and cold."""
+
+        def cold() -> None:
+            answer, failed = self.invoke_cold()
+            assert not failed, answer
+
+        load = Load()
+        load.add("as it comes", self.invoke)
+        load.add("cold", cold)
+        life = replace(self, root=root)
+        life._init()
+        with load.going_on(pause_seconds=0.2):
+            life._apply(name)
+        return Switch(load, life._host_of_live(), life._plan(f"after-{name}").returncode)
+
+    def _host_of_live(self) -> str:
+        """Return the host that the version in use connects to."""
+        version = self.client("lambda").get_function_configuration(FunctionName=self.outputs["function"])
+        return str(version["Environment"]["Variables"]["PGHOST"])
+
     @property
     def name_of_function(self) -> str:
         return str(self.outputs["function"].split(":")[6])
@@ -89,6 +124,9 @@ class Life:
     @property
     def _state(self) -> Path:
         return self.folder / "terraform.tfstate"
+
+    def _init(self) -> None:
+        self._terraform("init", "-reconfigure", "-lockfile=readonly", f"-backend-config=path={self._state}")
 
     def _apply(self, name: str, *options: str) -> None:
         if self._plan(name, *options).returncode == CHANGES:
@@ -102,12 +140,6 @@ class Life:
         command = ["make", "destroy", f"ENV={self.name}", "AUTO_APPROVE=1"]
         return self._run(command, self.stack.environment()).stdout
 
-    def _invoke(self) -> dict[str, Any]:
-        answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], LogType="Tail", Payload=b"{}")
-        payload = json.load(answer["Payload"])
-        assert "FunctionError" not in answer, (payload, base64.b64decode(answer["LogResult"]).decode())
-        return dict(payload)
-
     def _password(self, secret_arn: str) -> str:
         try:
             value = self.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
@@ -119,9 +151,7 @@ class Life:
         self, command: str, *options: str, expect: tuple[int, ...] = (0,)
     ) -> subprocess.CompletedProcess[str]:
         environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
-        done = self._run(
-            ["terraform", f"-chdir={ROOT / 'terraform' / self.name}", command, "-no-color", *options], environment
-        )
+        done = self._run(["terraform", f"-chdir={self.root}", command, "-no-color", *options], environment)
         assert done.returncode in expect, done.stdout[-5000:]
         return done
 
@@ -133,6 +163,37 @@ class Life:
         with (self.folder / "commands.log").open("a") as log:
             log.write(f"$ {' '.join(command)}\n{done.stdout}")
         return done
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What was seen while an apply led the function elsewhere, and after it."""
+
+    load: Load
+    host: str
+    second_plan: int
+
+
+def _led_to_a_proxy(folder: Path) -> Path:
+    """Write dev as it is when its function is led to a proxy, in a tree of its own."""
+    tree = folder / "led-to-a-proxy"
+    root = Path(shutil.copytree(ROOT / "terraform" / "dev", tree / "terraform" / "dev", symlinks=True))
+    for name in ("modules", "build", "versions.tf"):
+        (tree / name).symlink_to(ROOT / name)
+    changed = {
+        "network": {"paths": [["function", "proxy", "database"], ["bootstrap", "database"]]},
+        "function": {"connection": "${module.proxy.connection}"},
+    }
+    proxy = {
+        "source": "../../modules/proxy",
+        "name": "${local.name}",
+        "network": "${module.network}",
+        "database": "${module.database}",
+        "application": "${module.bootstrap.application}",
+    }
+    (root / "override.tf.json").write_text(json.dumps({"module": changed}))
+    (root / "proxy.tf.json").write_text(json.dumps({"module": {"proxy": proxy}}))
+    return root
 
 
 class Sabotage:
@@ -159,7 +220,9 @@ class Sabotage:
 
     def _policy_on_another_proxy(self) -> tuple[Callable[[], object], Callable[[], object]]:
         iam = self._life.client("iam")
-        policy = {"RoleName": self._life.name_of_function, "PolicyName": "log-in"}
+        role = self._life.name_of_function
+        [name] = [name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if name.startswith("log-in-")]
+        policy = {"RoleName": role, "PolicyName": name}
         document = json.dumps(iam.get_role_policy(**policy)["PolicyDocument"])
         wrong = re.sub(r":dbuser:prx-\w+/", ":dbuser:prx-another/", document)
         assert wrong != document
@@ -198,8 +261,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def lives(stack: Stack) -> dict[str, Life]:
     with ThreadPoolExecutor() as threads:
-        begun = {name: threads.submit(Life(name, stack, stack.folder_of(name)).live) for name in ("dev", "prod")}
-        return {name: life.result() for name, life in begun.items()}
+        lives = [Life(name, stack, stack.folder_of(name), ROOT / "terraform" / name) for name in ("dev", "prod")]
+        return {life.name: life for life in threads.map(Life.live, lives)}
 
 
 @pytest.fixture(params=["dev", "prod"])
@@ -223,6 +286,18 @@ def test_dev_connects_to_the_instance_and_prod_to_the_proxy(lives: dict[str, Lif
 
 def test_a_second_plan_is_empty(life: Life) -> None:
     assert life.second_plan == NO_CHANGES
+
+
+@pytest.mark.parametrize(("switch", "host"), [("to the proxy", "app-dev.db-proxy-"), ("back", "app-dev.")])
+def test_one_apply_leads_to_the_proxy_or_back_and_no_invocation_fails(
+    lives: dict[str, Life], switch: str, host: str
+) -> None:
+    """In a new environment or a warm one, before, during and after; what the old way needed is gone in the end."""
+    seen = lives["dev"].switches[switch]
+    assert host in seen.host
+    assert seen.load.failures == []
+    assert min(seen.load.done.values()) >= 5
+    assert seen.second_plan == NO_CHANGES
 
 
 def test_a_protected_environment_is_not_destroyed(lives: dict[str, Life]) -> None:

@@ -67,14 +67,6 @@ def test_function_connects_and_logs_in_where_its_environment_says(dev: Plan, pro
     assert prod.references("function", "connection")[0] == "module.proxy.connection"
 
 
-def test_user_behind_the_proxy_has_a_password_and_the_direct_one_iam(dev: Plan, prod: Plan) -> None:
-    def auth(plan: Plan) -> str:
-        call = plan.document["configuration"]["root_module"]["module_calls"]["bootstrap"]
-        return str(call["expressions"]["auth"]["constant_value"])
-
-    assert (auth(dev), auth(prod)) == ("iam", "password")
-
-
 def resources(plan: Plan) -> dict[str, dict[str, Any]]:
     """What is planned, with the environment's own name taken out."""
     return {
@@ -105,8 +97,8 @@ def test_function_has_the_same_package_layer_and_handler_and_user(dev: Plan, pro
     }.items():
         assert all(ours[address][name] for name in names)
         assert [ours[address][name] for name in names] == [theirs[address][name] for name in names]
-    users = [plan.document["output_changes"]["application"]["after"]["user"] for plan in (dev, prod)]
-    assert users == ["app", "app"]
+    users = [plan.document["output_changes"]["application"]["after"] for plan in (dev, prod)]
+    assert [(user["user"], user["iam_user"]) for user in users] == [("app", "app_iam")] * 2
 
 
 def test_connections_have_the_same_shape(dev: Plan, prod: Plan) -> None:
@@ -128,8 +120,6 @@ def test_exactly_this_is_in_one_environment_only(dev: Plan, prod: Plan) -> None:
         'module.network.aws_subnet.isolated["use1-az4"]',
         'module.network.aws_route_table.isolated["use1-az4"]',
         'module.network.aws_route_table_association.isolated["use1-az4"]',
-        'module.bootstrap.aws_lambda_permission.rotation["secretsmanager.amazonaws.com"]',
-        'module.bootstrap.aws_secretsmanager_secret_rotation.login["app"]',
         "module.proxy.aws_cloudwatch_log_group.main",
         "module.proxy.aws_db_proxy.main",
         "module.proxy.aws_db_proxy_default_target_group.main",
@@ -155,7 +145,6 @@ def test_exactly_this_differs_in_what_both_have(dev: Plan, prod: Plan) -> None:
         f"{instance}.deletion_protection": (False, True),
         f"{instance}.skip_final_snapshot": (True, False),
         "module.function.aws_lambda_function.main.reserved_concurrent_executions": (20, 400),
-        "module.bootstrap.aws_lambda_function.migrator.reserved_concurrent_executions": (1, 2),  # a rotation beside it
     }
     group = "module.database.aws_db_parameter_group.main"
     changed = [
@@ -193,6 +182,8 @@ def test_passwords_work_through_the_proxy_where_iam_is_off(secret: Plan) -> None
     assert secret["module.database.aws_db_instance.main"]["iam_database_authentication_enabled"] is False
     assert [auth["iam_auth"] for auth in secret["module.proxy.aws_db_proxy.main"]["auth"]] == ["DISABLED"]
     assert rules(secret, "egress")["function-secretsmanager"] == 443
+    application = secret.document["output_changes"]["application"]["after"]
+    assert (application["user"], application.get("iam_user")) == ("app", None)
 
 
 def test_iam_where_the_database_has_none_is_refused() -> None:

@@ -28,8 +28,6 @@ variables {
     master_secret_arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:rds!db-AbCdEf"
     key_arn           = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000002"
   }
-  auth = "password"
-
   # Any file will do.
   package = "main.tf"
   layer   = "main.tf"
@@ -53,16 +51,6 @@ run "no_layer" {
   }
 
   expect_failures = [var.layer]
-}
-
-run "auth" {
-  command = plan
-
-  variables {
-    auth = "secret"
-  }
-
-  expect_failures = [var.auth]
 }
 
 run "reserved_user" {

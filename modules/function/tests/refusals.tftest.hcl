@@ -23,6 +23,7 @@ variables {
     pool_size              = null
     borrow_timeout_seconds = 0
     auth                   = null
+    direct                 = true
   }
   application = {
     user       = "app"
@@ -105,7 +106,7 @@ run "long_user" {
 
   variables {
     application = {
-      user       = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"
+      user       = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"
       secret_arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-application-AbCdEf"
       key_arn    = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000002"
     }
@@ -178,6 +179,7 @@ run "short_timeout" {
       pool_size              = 643
       borrow_timeout_seconds = 5
       auth                   = "iam"
+      direct                 = false
     }
     runtime = { timeout_seconds = 10 }
   }
@@ -229,6 +231,7 @@ run "secret_at_a_proxy_with_iam" {
       pool_size              = 643
       borrow_timeout_seconds = 5
       auth                   = "iam"
+      direct                 = false
     }
     auth = "secret"
   }
@@ -250,6 +253,7 @@ run "token_at_a_proxy_with_passwords" {
       pool_size              = 643
       borrow_timeout_seconds = 5
       auth                   = "secret"
+      direct                 = false
     }
   }
 
