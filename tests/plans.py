@@ -229,6 +229,7 @@ def _state_as_planned(plan: Plan) -> dict[str, Any]:
             ],
         }
         for resource in module["resources"]
+        if resource["type"] != "terraform_data"  # it keeps values of any type, which a state writes otherwise
     ]
     return {"version": 4, "serial": 1, "lineage": "planned", "outputs": {}, "resources": resources}
 

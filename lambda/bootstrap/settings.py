@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # "_owner" must fit into PostgreSQL's 63 bytes
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,55}")  # "_next" likewise
+_IAM_USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,59}")  # the application's user and "_iam"
 _PARAMETER_NAME = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 
 
@@ -100,7 +101,7 @@ def _application(environment: Mapping[str, str], schema: str) -> list[User]:
     secret_arn = _read(environment, "APPLICATION_SECRET_ARN", str)
     users = [User(name, access="write", auth="password", secret_arn=secret_arn, settings=settings)]
     if environment.get("APPLICATION_IAM_USER"):  # only where the instance takes tokens
-        by_iam = _read(environment, "APPLICATION_IAM_USER", _matching(_USER_NAME))
+        by_iam = _read(environment, "APPLICATION_IAM_USER", _matching(_IAM_USER_NAME))
         users.append(User(by_iam, access="application", auth="iam", settings=settings))
     return users
 
@@ -147,7 +148,7 @@ def _further_users(text: str, schema: str) -> list[User]:
     users = []
     for name, given in json.loads(text).items():
         auth = _auth(given["auth"])
-        secret_arn = given.get("secret_arn")
+        secret_arn = given.get("secret_arn") if auth == "password" else None
         if auth == "password" and not secret_arn:
             raise ValueError(f"user {name!r} logs in by password and needs a secret_arn")
         users.append(

@@ -31,7 +31,7 @@ variable "database" {
 }
 
 variable "application" {
-  description = "The application's database user, made here, and the schema it works in. It has a password, for the proxy and for functions that read the secret; functions that connect directly log in as user_iam, by IAM, and act as it. settings are bound to the role, since the proxy pins a session that uses SET: statement_timeout (30s when not given), idle_in_transaction_session_timeout (60s), lock_timeout (10s), search_path (the schema), or any other."
+  description = "The application's database user, made here, and the schema it works in. It has a password, for the proxy and for functions that read the secret; functions that connect directly log in by IAM as another, such as app_iam, and act as it. settings are bound to the role, since the proxy pins a session that uses SET: statement_timeout (30s when not given), idle_in_transaction_session_timeout (60s), lock_timeout (10s), search_path (the schema), or any other."
   nullable    = false
   default     = {}
   type = object({

@@ -1,7 +1,7 @@
 # Whether the connections and the time suffice. Each execution environment holds one connection: straight to the instance
 # it counts among those that the instance bears; through the proxy it counts only while a transaction is open.
 locals {
-  bootstrap          = 4 # an apply and a rotation beside it, two each
+  bootstrap          = 4 # an apply and the rotation of the application's password beside it, two each
   headroom           = 2
   direct_connections = var.reserved_concurrency + local.bootstrap + local.headroom
 

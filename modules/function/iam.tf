@@ -13,7 +13,7 @@ resource "aws_iam_role" "main" {
 
 # Named by what it lets log in to: led elsewhere, the function holds two of them until nothing uses the old one.
 resource "aws_iam_role_policy" "log_in" {
-  name = "log-in-${replace(local.logs_in_to, "/[^\\w+=,.@-]/", "-")}"
+  name = "log-in-${strrev(substr(strrev(replace(local.logs_in_to, "/[^\\w+=,.@-]/", "-")), 0, 120))}" # of at most 128
   role = aws_iam_role.main.id
 
   policy = jsonencode({ Version = "2012-10-17", Statement = local.log_in_statements[var.auth] })

@@ -94,7 +94,7 @@ resource "aws_lambda_alias" "live" {
 }
 
 # Led elsewhere, live waits until what began on the version before must have ended. Only then does Terraform remove what
-# that one alone used: rules, a policy, a proxy.
+# that one alone used: rules, a policy, a proxy. (A timeout is not lowered in the same apply.)
 resource "terraform_data" "drained" {
   triggers_replace = [var.connection.host, aws_iam_role_policy.log_in.name]
 

@@ -19,11 +19,18 @@ resource "aws_db_proxy" "main" {
   depends_on = [aws_iam_role_policy.main, aws_cloudwatch_log_group.main]
 
   lifecycle {
+    replace_triggered_by = [terraform_data.name]
+
     precondition {
       condition     = coalesce(var.network.free_addresses, local.wanted_addresses) >= local.wanted_addresses
       error_message = "The proxy of ${coalesce(var.database.instance_class, "an unknown class")} wants ${local.wanted_addresses - 3 * local.near_endpoints} free addresses in each subnet, and 3 for each of ${local.near_endpoints} further endpoints: ${local.wanted_addresses}, but the network leaves ${coalesce(var.network.free_addresses, 0)}. Choose a larger cidr."
     }
   }
+}
+
+# Renamed in place, the proxy would answer at another host name before its functions know it.
+resource "terraform_data" "name" {
+  triggers_replace = var.name
 }
 
 # All that follow are lost with the proxy they belong to, which the provider would not notice where its name stays.

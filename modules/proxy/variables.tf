@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the proxy, such as app-prod. To move it to other subnets, change it too: the new proxy is made beside the old one, which serves until its functions were led over."
+  description = "Name of the proxy, such as app-prod. A proxy of another name is made beside the old one, which serves until its functions are led over: change it whenever the subnets change, since RDS makes no second proxy of the same name."
   type        = string
   nullable    = false
 

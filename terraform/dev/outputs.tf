@@ -19,7 +19,7 @@ output "master_secret_arn" {
 }
 
 output "application" {
-  description = "The application's database user and its secret."
+  description = "The application's database users, by password and by IAM, and the secret."
   value       = module.bootstrap.application
 }
 

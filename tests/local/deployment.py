@@ -214,10 +214,6 @@ class Load:
     def add(self, name: str, work: Callable[[], object], *, threads: int = 1) -> None:
         self._works += [(name, work)] * threads
 
-    @property
-    def names(self) -> set[str]:
-        return {name for name, _ in self._works}
-
     @contextlib.contextmanager
     def going_on(self, *, pause_seconds: float = 0.08) -> Iterator[None]:
         over = threading.Event()

@@ -9,6 +9,7 @@ REFUSALS: Refusals = {
     "no_package": ({"package": "missing.zip"}, "run make package"),
     "no_layer": ({"layer": "missing.zip"}, "run make package"),
     "reserved_user": ({"application": {"user": "rdsproxyadmin"}}, "none of master"),
+    "user_of_a_role_of_rds": ({"application": {"user": "rds"}}, "none of master"),  # rds_iam
     "upper_case_user": ({"application": {"user": "App"}}, "lower-case PostgreSQL name"),
     "long_user": ({"application": {"user": "a" * 57}}, "at most 56 characters"),
     "schema_of_the_ledger": ({"application": {"schema": "bootstrap"}}, "application.schema must be"),

@@ -180,6 +180,17 @@ def test_invocations_reach_published_versions(plan: Plan) -> None:
     assert plan["module.function.aws_lambda_alias.live"]["name"] == "live"
 
 
+def test_what_the_old_version_used_is_kept_until_its_invocations_have_ended(plan: Plan) -> None:
+    """tests/terraform leads a function elsewhere; there invocations are too short to need the wait each time."""
+    module = plan.document["configuration"]["root_module"]["module_calls"]["function"]["module"]
+    drained = next(each for each in module["resources"] if each["address"] == "terraform_data.drained")
+    assert drained["depends_on"] == ["aws_lambda_alias.live"]
+    assert "var.connection.host" in drained["expressions"]["triggers_replace"]["references"]
+    assert "aws_iam_role_policy.log_in.name" in drained["expressions"]["triggers_replace"]["references"]
+    [provisioner] = drained["provisioners"]
+    assert "var.runtime.timeout_seconds" in provisioner["expressions"]["command"]["references"]
+
+
 def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
     group = plan["module.function.aws_cloudwatch_log_group.main"]
     assert group["name"] == "/aws/lambda/app"

@@ -162,3 +162,15 @@ run "rotation" {
 
   expect_failures = [var.rotation_days]
 }
+
+run "further_is_the_application_by_iam" {
+  command = plan
+
+  variables {
+    further_users = {
+      app_iam = { access = "read" }
+    }
+  }
+
+  expect_failures = [var.further_users]
+}

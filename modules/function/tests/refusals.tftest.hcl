@@ -279,3 +279,18 @@ run "budget" {
 
   expect_failures = [aws_lambda_function.main]
 }
+
+run "any_iam_user" {
+  command = plan
+
+  variables {
+    application = {
+      user       = "app"
+      iam_user   = "*"
+      secret_arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-application-AbCdEf"
+      key_arn    = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000002"
+    }
+  }
+
+  expect_failures = [var.application]
+}
