@@ -1,0 +1,18 @@
+"""Where moto's answers differ from those that AWS documents, and what the modules here need of them.
+
+Every correction replaces attributes of moto's classes while the control plane runs. For each there is a test that fails
+as soon as moto has it by itself: then delete it here.
+"""
+
+from local.corrections import alarms, functions, instances, network, parameters, proxies, secrets
+from local.corrections.moto import Method, Moto
+
+__all__ = ["Method", "Moto", "correct"]
+
+_ROOMS = (instances, parameters, proxies, network, functions, alarms, secrets)
+
+
+def correct(moto: Moto) -> None:
+    """Apply all corrections."""
+    for room in _ROOMS:
+        room.correct(moto)

@@ -1,0 +1,53 @@
+"""A control plane, and stock moto beside it.
+
+A test that takes `aws` runs twice: against the control plane, where it must pass, and against stock moto, where it must
+fail. When it passes there too, moto has learned it: delete the correction.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.control_plane import ControlPlane
+from tests.local.account import STOCK, Account, Recorder, running
+
+
+@pytest.fixture(scope="module")
+def stock() -> Iterator[Account]:
+    server = subprocess.Popen(
+        [sys.executable, "-c", STOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert server.stdout is not None
+    yield Account(f"http://127.0.0.1:{int(server.stdout.readline())}")
+    server.communicate()
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with running(ControlPlane(Recorder())) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def account(plane: ControlPlane) -> Account:
+    return Account(plane.url)
+
+
+@pytest.fixture
+def events(plane: ControlPlane) -> Iterator[Recorder]:
+    recorder = plane.events
+    assert isinstance(recorder, Recorder)
+    recorder.reset()
+    yield recorder
+    recorder.reset()
+
+
+LACKING = pytest.mark.xfail(strict=True, reason="stock moto lacks it; when this passes, delete the correction")
+
+
+@pytest.fixture(params=["account", pytest.param("stock", marks=LACKING)])
+def aws(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
