@@ -15,7 +15,7 @@ from local.control_plane import ControlPlane
 from tests.local.account import STOCK, Account, Recorder, running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stock() -> Iterator[Account]:
     server = subprocess.Popen(
         [sys.executable, "-c", STOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
