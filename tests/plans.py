@@ -26,8 +26,9 @@ ROOT = Path(__file__).parents[1]
 _KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-00000000000"
 _NETWORK = {
     "subnet_ids": ["subnet-0a", "subnet-0b"],
-    "security_group_ids": {hop: f"sg-{hop}" for hop in ("function", "proxy", "database", "bootstrap")},
+    "security_group_ids": {tier: f"sg-{tier}" for tier in ("function", "proxy", "database", "bootstrap")},
     "log_key_arn": f"{_KEY}1",
+    "location": {"partition": "aws", "region": "us-east-1", "account": "111122223333"},
 }
 _CONNECTION = {
     "host": "app.abcdefghijkl.us-east-1.rds.amazonaws.com",
@@ -159,6 +160,11 @@ def plan_module(name: str, /, **arguments: Any) -> Plan:
 def plan_variants(name: str, /, **variants: Mapping[str, Any]) -> Plan:
     """Plan one module once for each variant, a call of that name, with ARGUMENTS changed by the variant's."""
     return _plan(_module_root(name, variants))
+
+
+def plan_calls(**calls: tuple[str, Mapping[str, Any]]) -> Plan:
+    """Plan one root that calls several modules, each with ARGUMENTS changed by its own."""
+    return _plan(_calls_root(calls))
 
 
 def plan_replacement(name: str, address: str, /, **arguments: Any) -> Plan:
@@ -303,11 +309,15 @@ def _plugins() -> Path:
 
 def _module_root(name: str, calls: Mapping[str, Mapping[str, Any]]) -> Path:
     """A root that calls one module, once for each set of arguments."""
+    return _calls_root({call: (name, arguments) for call, arguments in calls.items()})
+
+
+def _calls_root(calls: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Path:
     folder = _temporary_folder()
     for zip_name in (*_ZIPS.values(), "layer-arm64.zip"):
         _write_zip(folder / zip_name)
     # Relative, since Terraform copies what an absolute path names, and the links in it would lead nowhere.
-    source = os.path.relpath((ROOT / "modules" / name).resolve(), folder)
+    modules = os.path.relpath((ROOT / "modules").resolve(), folder)
     root = {
         "provider": {
             "aws": {
@@ -317,7 +327,10 @@ def _module_root(name: str, calls: Mapping[str, Mapping[str, Any]]) -> Path:
                 "skip_metadata_api_check": True,
             }
         },
-        "module": {call: {"source": source, **ARGUMENTS[name], **arguments} for call, arguments in calls.items()},
+        "module": {
+            call: {"source": f"{modules}/{name}", **ARGUMENTS[name], **arguments}
+            for call, (name, arguments) in calls.items()
+        },
     }
     (folder / "main.tf.json").write_text(json.dumps(root))
     _terraform(folder, "init", input=False, plugin_dir=str(_plugins()))

@@ -4,10 +4,13 @@
 locals {
   name = "app-existing"
 
+  # Where that VPC is; with a VPC that another account shares, the account that runs this.
+  location = { partition = "aws", region = "us-east-1", account = "111122223333" }
+
   vpc_id     = "vpc-0123456789abcdef0"
   subnet_ids = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"] # in zones where RDS Proxy runs
 
-  # Its policy must let CloudWatch Logs use it.
+  # Its policy must let CloudWatch Logs of that account use it. It may be another account's.
   log_key_arn = "arn:aws:kms:us-east-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"
 
   # The group of an interface endpoint for Secrets Manager, which the bootstrap function reaches over HTTPS.
@@ -15,8 +18,9 @@ locals {
 
   network = {
     subnet_ids         = local.subnet_ids
-    security_group_ids = { for hop, group in aws_security_group.hop : hop => group.id }
+    security_group_ids = { for tier, group in aws_security_group.tier : tier => group.id }
     log_key_arn        = local.log_key_arn
+    location           = local.location
   }
 
   # Made by `make package` before the plan.

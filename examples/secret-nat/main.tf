@@ -18,7 +18,7 @@ module "network" {
   name     = local.name
   zone_ids = ["use1-az1", "use1-az2"]
   paths    = [["function", "database"], ["bootstrap", "database"]]
-  egress   = { hops = ["function", "bootstrap"] }
+  egress   = { tiers = ["function", "bootstrap"] }
 }
 
 module "database" {

@@ -23,6 +23,11 @@ T = TypeVar("T")
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # "_owner" must fit into PostgreSQL's 63 bytes
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,55}")  # "_next" likewise
 _IAM_USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,59}")  # the application's user and "_iam"
+# Names that PostgreSQL or RDS keeps for itself, as in modules/bootstrap. "rds" is one because of "rds_iam".
+_RESERVED_NAME = re.compile(
+    r"pg_.*|rds_.*|rds|rdsadmin|rdsproxyadmin|rdsrepladmin|rdstopmgr|postgres"
+    r"|public|none|user|current_user|current_role|session_user"
+)
 _PARAMETER_NAME = re.compile(r"[a-z_]+(\.[a-z_]+)?")
 
 
@@ -83,6 +88,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"No user may be called {user.name!r}: that role owns schema {schema!r}.")
         if user.name.endswith("_next"):
             raise SettingsError(f"No user may be called {user.name!r}: rotation makes and drops such roles.")
+        if _RESERVED_NAME.fullmatch(user.name):
+            raise SettingsError(f"No user may be called {user.name!r}: PostgreSQL or RDS reserves that name.")
+    if _RESERVED_NAME.fullmatch(settings.owner):
+        raise SettingsError(f"No schema may be called {schema!r}: its owner {settings.owner!r} is a name that RDS reserves.")
     return settings
 
 

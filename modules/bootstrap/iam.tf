@@ -1,5 +1,5 @@
 resource "aws_iam_role" "main" {
-  name = local.name
+  name_prefix = "${substr(var.name, 0, 27)}-bootstrap-" # of at most 38; a role's name is taken in every region
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

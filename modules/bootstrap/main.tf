@@ -1,10 +1,11 @@
 locals {
   name      = "${var.name}-bootstrap"
-  partition = split(":", var.network.log_key_arn)[1]
-  region    = split(":", var.network.log_key_arn)[3]
-  account   = split(":", var.network.log_key_arn)[4]
+  partition = var.network.location.partition
+  region    = var.network.location.region
+  account   = var.network.location.account
 
-  reserved_users = ["master", "postgres", "rds", "rds_iam", "rdsadmin", "rdsproxyadmin"]
+  # Names that PostgreSQL or RDS keeps for itself; lambda/bootstrap/settings.py refuses the same.
+  reserved_users = "^(pg_.*|rds_.*|rds|rdsadmin|rdsproxyadmin|rdsrepladmin|rdstopmgr|postgres|public|none|user|current_user|current_role|session_user)$"
 
   # Who logs in by password, and so has a secret.
   password_users = toset(concat(
@@ -15,24 +16,6 @@ locals {
   # Logs in by token and acts as the application's user, where the instance takes tokens. A role of PostgreSQL
   # takes a token or a password, never both: with two of them, functions move to the proxy and back at any time.
   iam_user = var.database.iam_authentication ? "${var.application.user}_iam" : null
-
-  environment = merge(local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user }, {
-    PGHOST                 = var.database.connection.host
-    PGPORT                 = tostring(var.database.connection.port)
-    PGDATABASE             = var.database.connection.database
-    PGSSLROOTCERT          = "/opt/certificates/${var.database.connection.ca_file}"
-    MASTER_SECRET_ARN      = var.database.master_secret_arn
-    APPLICATION_SECRET_ARN = aws_secretsmanager_secret.login[var.application.user].arn
-    APPLICATION_USER       = var.application.user
-    APPLICATION_SCHEMA     = var.application.schema
-    APPLICATION_SETTINGS   = jsonencode(var.application.settings)
-    FURTHER_USERS = jsonencode({
-      for user, given in var.further_users : user => merge(
-        { access = given.access, auth = given.auth, settings = given.settings },
-        given.auth == "password" ? { secret_arn = aws_secretsmanager_secret.login[user].arn } : {},
-      )
-    })
-  })
 }
 
 # Not `main`: checkov applies a skip to every resource of the same address, whatever its module, and
@@ -45,13 +28,13 @@ resource "aws_lambda_function" "migrator" {
   description      = "Migrates the schema of ${var.name}, makes its users and rotates their passwords"
   role             = aws_iam_role.main.arn
   runtime          = "python3.13"
-  architectures    = ["x86_64"]
+  architectures    = [var.runtime.architecture]
   handler          = "handler.handler"
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)
   layers           = [aws_lambda_layer_version.main.arn]
-  memory_size      = 256
-  timeout          = 300
+  memory_size      = var.runtime.memory_mb
+  timeout          = var.runtime.timeout_seconds
 
   # One for apply and one for each rotation, which fails when it is throttled. Each takes two connections at
   # most: one that works, and one that tries a password or runs what must stand outside a transaction.
@@ -62,7 +45,7 @@ resource "aws_lambda_function" "migrator" {
 
   vpc_config {
     subnet_ids         = var.network.subnet_ids
-    security_group_ids = [var.network.security_group_ids["bootstrap"]]
+    security_group_ids = [var.network.security_group_ids[var.tier]]
   }
 
   environment {
@@ -74,6 +57,13 @@ resource "aws_lambda_function" "migrator" {
   }
 
   depends_on = [aws_iam_role_policy.secrets, aws_iam_role_policy.runtime]
+
+  lifecycle {
+    precondition {
+      condition     = local.environment_bytes <= 4096
+      error_message = "further_users and application.settings are too large: with secrets' ARNs of the greatest length the function's environment variables are ${local.environment_bytes} bytes of JSON, and Lambda takes 4096. Take users or settings out."
+    }
+  }
 }
 
 resource "aws_lambda_layer_version" "main" {
@@ -81,7 +71,7 @@ resource "aws_lambda_layer_version" "main" {
   filename                 = var.layer
   source_code_hash         = filebase64sha256(var.layer)
   compatible_runtimes      = ["python3.13"]
-  compatible_architectures = ["x86_64"]
+  compatible_architectures = [var.runtime.architecture]
 }
 
 # Invoked by apply, again whenever the code with its migrations, or what it was told, changes.

@@ -5,13 +5,26 @@ variable "name" {
 }
 
 variable "network" {
-  description = "The network module: the function stands in its subnets, and in its group bootstrap."
+  description = "The network module: where the function runs."
   nullable    = false
   type = object({
     subnet_ids         = list(string)
     security_group_ids = map(string)
     log_key_arn        = string
+    location           = object({ partition = string, region = string, account = string })
   })
+
+  validation {
+    condition     = contains(keys(var.network.security_group_ids), var.tier)
+    error_message = "network.security_group_ids has no tier ${var.tier}, only ${join(", ", keys(var.network.security_group_ids))}. Put the function on a path of the network, or give its tier as tier."
+  }
+}
+
+variable "tier" {
+  description = "Tier of the network that the function belongs to."
+  type        = string
+  nullable    = false
+  default     = "bootstrap"
 }
 
 variable "database" {
@@ -25,13 +38,14 @@ variable "database" {
       ca_file  = string
     })
     iam_authentication = optional(bool, true)
+    master_user        = optional(string, "master")
     master_secret_arn  = string
     key_arn            = string
   })
 }
 
 variable "application" {
-  description = "The application's database user, made here, and the schema it works in. It has a password, for the proxy and for functions that read the secret; functions that connect directly log in by IAM as another, such as app_iam, and act as it. settings are bound to the role, since the proxy pins a session that uses SET: statement_timeout (30s when not given), idle_in_transaction_session_timeout (60s), lock_timeout (10s), search_path (the schema), or any other."
+  description = "The application's database user and its schema; settings are bound to the user, such as statement_timeout."
   nullable    = false
   default     = {}
   type = object({
@@ -41,18 +55,33 @@ variable "application" {
   })
 
   validation {
-    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.user)) && !contains(local.reserved_users, var.application.user)
-    error_message = "application.user must be a lower-case PostgreSQL name of at most 56 characters, and none of ${join(", ", local.reserved_users)}."
+    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.user)) && !endswith(var.application.user, "_next")
+    error_message = "application.user must be a lower-case PostgreSQL name of at most 56 characters that does not end in _next, which rotation uses."
   }
 
   validation {
-    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.schema)) && !startswith(var.application.schema, "pg_") && !contains(["bootstrap", "information_schema", "public"], var.application.schema)
-    error_message = "application.schema must be a lower-case PostgreSQL name of at most 56 characters, none of bootstrap, information_schema, public, and not begin with pg_."
+    condition     = !can(regex(local.reserved_users, var.application.user)) && !contains([var.database.master_user, "${var.application.schema}_owner"], var.application.user)
+    error_message = "application.user must not be ${var.application.user}: PostgreSQL or RDS reserves it, or it is the database's master user or the schema's owner. Choose another name."
+  }
+
+  validation {
+    condition     = "${var.application.user}_iam" != var.database.master_user
+    error_message = "application.user must not be ${var.application.user}: its user for tokens would be ${var.database.master_user}, the database's master user. Choose another name."
+  }
+
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.schema)) && !can(regex("^(pg_.*|rds|rds_.*)$", var.application.schema)) && !contains(["bootstrap", "information_schema", "public"], var.application.schema)
+    error_message = "application.schema must be a lower-case PostgreSQL name of at most 56 characters, none of bootstrap, information_schema, public, rds, and not begin with pg_ or rds_."
+  }
+
+  validation {
+    condition     = "${var.application.schema}_owner" != var.database.master_user
+    error_message = "application.schema must not be ${var.application.schema}: its owner would be ${var.database.master_user}, the database's master user. Choose another name."
   }
 }
 
 variable "further_users" {
-  description = "People's and tools' database users by name: access is read (select), or migrate (act as the owner of the schema); auth is iam, or password for a secret of its own. One that is taken out of the map is dropped."
+  description = "Database users of people and tools by name: access is read or migrate, auth is iam or password."
   nullable    = false
   default     = {}
   type = map(object({
@@ -67,8 +96,44 @@ variable "further_users" {
   }
 
   validation {
-    condition     = alltrue([for user in keys(var.further_users) : can(regex("^[a-z_][a-z0-9_.@-]{0,55}$", user)) && !contains(concat(local.reserved_users, [var.application.user, "${var.application.user}_iam", "${var.application.schema}_owner"]), user) && !endswith(user, "_next")])
-    error_message = "further_users must have names of at most 56 lower-case letters, digits and _.@-, not end in _next (which rotation uses), and be none of ${join(", ", local.reserved_users)}, the application's two, the schema's owner."
+    condition     = alltrue([for user in keys(var.further_users) : can(regex("^[a-z_][a-z0-9_.@-]{0,55}$", user)) && !endswith(user, "_next")])
+    error_message = "further_users must have names of at most 56 lower-case letters, digits and _.@-, and not end in _next, which rotation uses."
+  }
+
+  validation {
+    condition     = !anytrue([for user in keys(var.further_users) : can(regex(local.reserved_users, user))])
+    error_message = "further_users must not have ${join(", ", [for user in keys(var.further_users) : user if can(regex(local.reserved_users, user))])}: PostgreSQL or RDS reserves the name. Choose another."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.further_users), [var.database.master_user, var.application.user, "${var.application.user}_iam", "${var.application.schema}_owner"])) == 0
+    error_message = "further_users must not have the database's master user, the application's two (${var.application.user}, ${var.application.user}_iam) or the schema's owner (${var.application.schema}_owner)."
+  }
+}
+
+variable "runtime" {
+  description = "What runs the function. A migration must end within timeout_seconds."
+  nullable    = false
+  default     = {}
+  type = object({
+    architecture    = optional(string, "x86_64")
+    memory_mb       = optional(number, 256)
+    timeout_seconds = optional(number, 300)
+  })
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.runtime.architecture)
+    error_message = "runtime.architecture must be arm64 or x86_64."
+  }
+
+  validation {
+    condition     = var.runtime.memory_mb >= 128 && var.runtime.memory_mb <= 10240
+    error_message = "runtime.memory_mb must be from 128 to 10240."
+  }
+
+  validation {
+    condition     = var.runtime.timeout_seconds >= 30 && var.runtime.timeout_seconds <= 900
+    error_message = "runtime.timeout_seconds must be from 30, which a rotation needs, to 900, Lambda's longest."
   }
 }
 
@@ -96,13 +161,18 @@ variable "package" {
 }
 
 variable "layer" {
-  description = "Zip of the layer (x86_64)."
+  description = "Zip of the layer, of runtime.architecture."
   type        = string
   nullable    = false
 
   validation {
     condition     = fileexists(var.layer)
     error_message = "layer ${var.layer} does not exist: run make package."
+  }
+
+  validation {
+    condition     = try(regex("(arm64|x86_64)\\.zip$", var.layer)[0], var.runtime.architecture) == var.runtime.architecture
+    error_message = "layer ${basename(var.layer)} is of another architecture than runtime.architecture ${var.runtime.architecture}: run make package ARCH=${var.runtime.architecture}."
   }
 }
 

@@ -1,7 +1,7 @@
 locals {
-  partition = split(":", var.network.log_key_arn)[1]
-  region    = split(":", var.network.log_key_arn)[3]
-  account   = split(":", var.network.log_key_arn)[4]
+  partition = var.network.location.partition
+  region    = var.network.location.region
+  account   = var.network.location.account
 }
 
 resource "aws_db_instance" "main" {
@@ -33,7 +33,7 @@ resource "aws_db_instance" "main" {
   multi_az               = var.multi_az
   publicly_accessible    = false
   db_subnet_group_name   = aws_db_subnet_group.main.name
-  vpc_security_group_ids = [var.network.security_group_ids["database"]]
+  vpc_security_group_ids = [var.network.security_group_ids[var.tier]]
   parameter_group_name   = aws_db_parameter_group.main.name
 
   allow_major_version_upgrade = true # it takes an edit of postgres_version, which a plan shows

@@ -8,7 +8,7 @@ resource "aws_cloudwatch_log_group" "export" {
 }
 
 resource "aws_iam_role" "monitoring" {
-  name = "${var.name}-monitoring"
+  name_prefix = "${substr(var.name, 0, 26)}-monitoring-" # of at most 38; a role's name is taken in every region
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

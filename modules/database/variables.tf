@@ -10,13 +10,26 @@ variable "name" {
 }
 
 variable "network" {
-  description = "The network module: the instance stands in its subnets, and in its group database."
+  description = "The network module: where the instance stands."
   nullable    = false
   type = object({
     subnet_ids         = list(string)
     security_group_ids = map(string)
     log_key_arn        = string
+    location           = object({ partition = string, region = string, account = string })
   })
+
+  validation {
+    condition     = contains(keys(var.network.security_group_ids), var.tier)
+    error_message = "network.security_group_ids has no tier ${var.tier}, only ${join(", ", keys(var.network.security_group_ids))}. Put the instance on a path of the network, or give its tier as tier."
+  }
+}
+
+variable "tier" {
+  description = "Tier of the network that the instance belongs to."
+  type        = string
+  nullable    = false
+  default     = "database"
 }
 
 variable "postgres_version" {

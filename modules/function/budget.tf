@@ -1,12 +1,23 @@
-# Whether the connections and the time suffice. Each execution environment holds one connection: straight to the instance
-# it counts among those that the instance bears; through the proxy it counts only while a transaction is open.
+# Whether connections, time and environment variables suffice. Each execution environment holds one connection. A direct
+# one counts against the instance all the time, one through the proxy only while a transaction is open.
 locals {
-  bootstrap          = 4 # an apply and the rotation of the application's password beside it, two each
-  headroom           = 2
-  direct_connections = var.reserved_concurrency + local.bootstrap + local.headroom
+  # After a deployment Lambda keeps the execution environments of the old version for a while. They are frozen and cannot
+  # close their connections, while as many of the new version connect.
+  deployed_connections = 2 * var.reserved_concurrency
+  bootstrap            = 4 # an apply and the rotation of the application's password beside it, two each
+  headroom             = 2
+  direct_connections   = local.deployed_connections + local.bootstrap + local.headroom
 
   # RDS recommends a pool 30 % above the most that is ever used.
   pooled_connections = ceil(1.3 * var.reserved_concurrency)
+
+  # Lambda measures the variables as one JSON object. Three quarters of the base64 are its bytes, or up to two more. What
+  # a first plan does not know counts as the longest that it can be.
+  environment_bytes = floor(length(base64encode(jsonencode(merge(
+    local.environment,
+    { PGHOST = format("%128s", ""), PGSSLROOTCERT = format("%50s", "") },
+    var.auth == "secret" ? { DB_SECRET_ARN = format("%230s", "") } : {},
+  )))) * 3 / 4)
 
   connect_timeout_seconds = try(tonumber(lookup(var.environment, "PGCONNECT_TIMEOUT", "5")), 5)
 }

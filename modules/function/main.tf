@@ -1,7 +1,7 @@
 locals {
-  partition = split(":", var.network.log_key_arn)[1]
-  region    = split(":", var.network.log_key_arn)[3]
-  account   = split(":", var.network.log_key_arn)[4]
+  partition = var.network.location.partition
+  region    = var.network.location.region
+  account   = var.network.location.account
 
   user = var.auth == "iam" && var.connection.direct ? coalesce(var.application.iam_user, var.application.user) : var.application.user
 
@@ -43,7 +43,7 @@ resource "aws_lambda_function" "main" {
 
   vpc_config {
     subnet_ids         = var.network.subnet_ids
-    security_group_ids = [var.network.security_group_ids["function"]]
+    security_group_ids = [var.network.security_group_ids[var.tier]]
   }
 
   environment {
@@ -82,7 +82,12 @@ resource "aws_lambda_function" "main" {
 
     precondition {
       condition     = var.connection.max_clients == null ? true : local.direct_connections <= var.connection.max_clients
-      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${var.reserved_concurrency} direct connections; with ${local.bootstrap} for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance bears ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
+      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${local.deployed_connections} direct connections during a deployment, ${var.reserved_concurrency} each for the old version and the new one; with ${local.bootstrap} for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance takes ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
+    }
+
+    precondition {
+      condition     = local.environment_bytes <= 4096
+      error_message = "environment is too large: with the module's own variables, some of which count as the longest that they can be, it is ${local.environment_bytes} bytes of JSON, and Lambda takes 4096. Shorten it by ${local.environment_bytes - 4096} bytes, or let the function read it from elsewhere."
     }
   }
 }

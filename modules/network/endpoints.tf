@@ -5,7 +5,7 @@ resource "aws_vpc_endpoint" "interface" {
   vpc_endpoint_type   = "Interface"
   service_name        = "com.amazonaws.${local.region}.${each.key}"
   subnet_ids          = [for zone in coalesce(var.endpoint_zone_ids, var.zone_ids) : aws_subnet.isolated[zone].id]
-  security_group_ids  = [aws_security_group.hop[each.key].id]
+  security_group_ids  = [aws_security_group.tier[each.key].id]
   private_dns_enabled = true
 
   policy = jsonencode({

@@ -54,7 +54,7 @@ resource "aws_flow_log" "main" {
 }
 
 resource "aws_iam_role" "flow_logs" {
-  name = "${var.name}-flow-logs"
+  name_prefix = "${substr(var.name, 0, 27)}-flow-logs-" # of at most 38; a role's name is taken in every region
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

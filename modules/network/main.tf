@@ -1,17 +1,16 @@
 locals {
-  # The VPC's own ARN says where it is, so nothing here asks AWS who is calling.
+  # Read from the VPC's own ARN, so that no AWS API is asked. The VPC is made here, so its account is the caller's.
   partition = split(":", aws_vpc.main.arn)[1]
   region    = split(":", aws_vpc.main.arn)[3]
   account   = aws_vpc.main.owner_id
 
-  clients = distinct([for path in var.paths : path[0]])
-
-  # In each subnet AWS keeps 5 addresses, the database takes 2, endpoints and the functions of a hop one each; the proxy
-  # wants 10 (an instance above xlarge more: the proxy module checks that).
-  subnet_addresses = try(pow(2, 29 - tonumber(split("/", var.cidr)[1])), 0)
-  interfaces       = length(local.clients) + length(var.endpoints)
-  free_addresses   = local.subnet_addresses - 5 - 2 - local.interfaces
-  proxy_addresses  = contains(flatten(var.paths), "proxy") ? 10 : 0
+  # Addresses of each subnet: AWS keeps 5, a database takes 2, the functions of a tier and an endpoint take 1 each, and a
+  # proxy wants 10. For instances above xlarge a proxy wants more, which the proxy module checks.
+  subnet_addresses   = try(pow(2, 29 - tonumber(split("/", var.cidr)[1])), 0)
+  database_addresses = 2 * length(local.databases)
+  interfaces         = length(local.clients) + length(var.endpoints)
+  free_addresses     = local.subnet_addresses - 5 - local.database_addresses - local.interfaces
+  proxy_addresses    = 10 * length(local.proxies)
 }
 
 resource "aws_vpc" "main" {
@@ -24,7 +23,7 @@ resource "aws_vpc" "main" {
   lifecycle {
     precondition {
       condition     = local.free_addresses >= local.proxy_addresses
-      error_message = "cidr ${var.cidr} is too small: a subnet is an eighth of it, ${local.subnet_addresses} addresses. AWS keeps 5, the database takes 2, functions and endpoints ${local.interfaces}, which leaves ${local.free_addresses}; a proxy wants ${local.proxy_addresses}."
+      error_message = "cidr ${var.cidr} is too small: a subnet is an eighth of it, ${local.subnet_addresses} addresses. AWS keeps 5, databases take ${local.database_addresses}, functions and endpoints ${local.interfaces}, which leaves ${local.free_addresses}; proxies want ${local.proxy_addresses}. Choose a larger cidr."
     }
   }
 }

@@ -72,11 +72,11 @@ resource "aws_route" "egress" {
   nat_gateway_id         = aws_nat_gateway.main[contains(local.nat_zones, each.key) ? each.key : local.nat_zones[0]].id
 }
 
-# The only rule that names addresses: HTTPS, for the hops that ask.
+# The only rule that names addresses: HTTPS to anywhere, for the tiers in egress.
 resource "aws_vpc_security_group_egress_rule" "internet" {
-  for_each = toset(var.egress == null ? [] : var.egress.hops)
+  for_each = toset(var.egress == null ? [] : var.egress.tiers)
 
-  security_group_id = aws_security_group.hop[each.key].id
+  security_group_id = aws_security_group.tier[each.key].id
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
   from_port         = 443

@@ -11,8 +11,8 @@ output "subnet_ids" {
 }
 
 output "security_group_ids" {
-  description = "The security group of each hop."
-  value       = { for hop in local.hops : hop => aws_security_group.hop[hop].id }
+  description = "Security group of each tier."
+  value       = { for tier in local.tiers : tier => aws_security_group.tier[tier].id }
 
   # Who holds the groups may use the paths: the rules and the endpoints stand before, and fall after.
   depends_on = [
@@ -24,8 +24,13 @@ output "security_group_ids" {
 }
 
 output "free_addresses" {
-  description = "Addresses that each subnet has left for a proxy."
-  value       = local.free_addresses
+  description = "Addresses that each subnet has left for each proxy."
+  value       = floor(local.free_addresses / max(1, length(local.proxies)))
+}
+
+output "location" {
+  description = "Partition, region and account that the VPC is in."
+  value       = { partition = local.partition, region = local.region, account = local.account }
 }
 
 output "log_key_arn" {

@@ -1,6 +1,14 @@
-# The whole chain of hops. An endpoint is a hop too, reached over HTTPS instead of PostgreSQL.
+# A security group for each tier, and a pair of rules for each step of a path. An endpoint is a tier too, reached over
+# HTTPS instead of PostgreSQL.
 locals {
-  hops = distinct(flatten(var.paths))
+  tiers = distinct(flatten(var.paths))
+
+  # What a tier is follows from its place on the paths, whatever its name.
+  connecting = toset(flatten([for path in var.paths : slice(path, 0, max(0, length(path) - 1))]))
+  connected  = toset(flatten([for path in var.paths : slice(path, min(1, length(path)), length(path))]))
+  clients    = setsubtract(local.connecting, local.connected)
+  proxies    = setintersection(local.connecting, local.connected)
+  databases  = setsubtract(local.connected, local.connecting)
 
   pairs = {
     for pair in distinct(concat(
@@ -14,9 +22,9 @@ locals {
   }
 }
 
-resource "aws_security_group" "hop" {
+resource "aws_security_group" "tier" {
   # checkov:skip=CKV2_AWS_5:Attached by the modules that the whole network is passed to.
-  for_each = toset(concat(local.hops, keys(var.endpoints)))
+  for_each = toset(concat(local.tiers, keys(var.endpoints)))
 
   name        = "${var.name}-${each.key}"
   description = "Reached and left only as the paths of ${var.name} say."
@@ -28,8 +36,8 @@ resource "aws_security_group" "hop" {
 resource "aws_vpc_security_group_egress_rule" "pair" {
   for_each = local.pairs
 
-  security_group_id            = aws_security_group.hop[each.value.from].id
-  referenced_security_group_id = aws_security_group.hop[each.value.to].id
+  security_group_id            = aws_security_group.tier[each.value.from].id
+  referenced_security_group_id = aws_security_group.tier[each.value.to].id
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
   to_port                      = each.value.port
@@ -39,8 +47,8 @@ resource "aws_vpc_security_group_egress_rule" "pair" {
 resource "aws_vpc_security_group_ingress_rule" "pair" {
   for_each = local.pairs
 
-  security_group_id            = aws_security_group.hop[each.value.to].id
-  referenced_security_group_id = aws_security_group.hop[each.value.from].id
+  security_group_id            = aws_security_group.tier[each.value.to].id
+  referenced_security_group_id = aws_security_group.tier[each.value.from].id
   ip_protocol                  = "tcp"
   from_port                    = each.value.port
   to_port                      = each.value.port

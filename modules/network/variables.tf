@@ -17,7 +17,7 @@ variable "cidr" {
 }
 
 variable "zone_ids" {
-  description = "Two or three availability zones by id (use1-az1): a zone's name means another zone in every account. Append only, since a zone's place in the list is its subnet's place in the range."
+  description = "Ids of two or three availability zones, such as use1-az1. Only append: reordering changes every subnet's CIDR."
   type        = list(string)
   nullable    = false
 
@@ -32,36 +32,46 @@ variable "zone_ids" {
   }
 
   validation {
-    condition     = !contains(flatten(var.paths), "proxy") || length(setintersection(var.zone_ids, ["use1-az3", "usw1-az2"])) == 0
-    error_message = "zone_ids must not contain use1-az3 or usw1-az2 when a proxy is on a path: RDS Proxy does not run there."
+    condition     = length(local.proxies) == 0 || length(setintersection(var.zone_ids, ["use1-az3", "usw1-az2"])) == 0
+    error_message = "zone_ids must not contain use1-az3 or usw1-az2 when a proxy (${join(", ", local.proxies)}) is on a path: RDS Proxy does not run there."
   }
 }
 
 variable "paths" {
-  description = "Who talks to whom over PostgreSQL, hop by hop: [[\"function\", \"proxy\", \"database\"]]. Each hop becomes a security group, each step a pair of rules, and nothing else is open."
+  description = "Who connects to whom over PostgreSQL, tier by tier, such as [[\"function\", \"proxy\", \"database\"]]. A tier between two others is a proxy."
   type        = list(list(string))
   nullable    = false
 
   validation {
     condition     = alltrue([for path in var.paths : length(path) >= 2 && length(distinct(path)) == length(path)])
-    error_message = "paths must each name at least two different hops, from the client to the database."
+    error_message = "paths must each name at least two different tiers, from the client to the database."
+  }
+
+  validation {
+    condition     = alltrue([for tier in flatten(var.paths) : can(regex("^[a-z][a-z0-9_]{0,30}$", tier))])
+    error_message = "paths must name tiers by lower-case letters, digits and underscores, such as function or orders_proxy."
   }
 }
 
 variable "endpoints" {
-  description = "Interface endpoints by service, each with the hops that use it: { secretsmanager = [\"bootstrap\"] }."
+  description = "Interface endpoints by service, each with the tiers that use it, such as { secretsmanager = [\"bootstrap\"] }."
   type        = map(set(string))
   nullable    = false
   default     = {}
 
   validation {
     condition     = alltrue([for users in values(var.endpoints) : length(setsubtract(users, flatten(var.paths))) == 0])
-    error_message = "endpoints may be used only by hops that paths names."
+    error_message = "endpoints may be used only by tiers that paths names: ${join(", ", local.tiers)}."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.endpoints), local.tiers)) == 0
+    error_message = "endpoints must not have the name of a tier: ${join(", ", setintersection(keys(var.endpoints), local.tiers))}. Rename that tier in paths."
   }
 }
 
 variable "endpoint_zone_ids" {
-  description = "The zones in which endpoints stand; null means all of zone_ids. Each costs by the hour, and one serves the whole VPC."
+  description = "Zones of the endpoints, each paid by the hour; one serves the whole VPC. Null: all of zone_ids."
   type        = set(string)
   default     = null
 
@@ -72,11 +82,11 @@ variable "endpoint_zone_ids" {
 }
 
 variable "egress" {
-  description = "A way out to the internet over HTTPS, for the hops that ask: { hops = [\"function\"] }, through one NAT gateway, or one a zone (nat = \"each_zone\"). Null: no way out, and no public subnet."
+  description = "Tiers that reach the internet over HTTPS, through one NAT gateway or one in each_zone. Null: none."
   default     = null
   type = object({
-    hops = set(string)
-    nat  = optional(string, "one")
+    tiers = set(string)
+    nat   = optional(string, "one")
   })
 
   validation {
@@ -85,8 +95,8 @@ variable "egress" {
   }
 
   validation {
-    condition     = var.egress == null ? true : length(var.egress.hops) > 0 && length(setsubtract(var.egress.hops, local.clients)) == 0
-    error_message = "egress.hops must be clients, the first hops of paths: a proxy or a database has no business on the internet."
+    condition     = var.egress == null ? true : length(var.egress.tiers) > 0 && length(setsubtract(var.egress.tiers, local.clients)) == 0
+    error_message = "egress.tiers must be clients, the first tiers of paths (${join(", ", local.clients)}): a proxy or a database has no business on the internet."
   }
 }
 

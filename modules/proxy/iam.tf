@@ -1,5 +1,5 @@
 resource "aws_iam_role" "main" {
-  name = "${var.name}-proxy"
+  name_prefix = "${substr(var.name, 0, 31)}-proxy-" # of at most 38; a role's name is taken in every region
 
   # No condition: RDS Proxy supports no global condition keys.
   assume_role_policy = jsonencode({
@@ -37,5 +37,5 @@ resource "aws_iam_role_policy" "main" {
 }
 
 locals {
-  region = split(":", var.network.log_key_arn)[3]
+  region = var.network.location.region
 }

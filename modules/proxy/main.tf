@@ -3,7 +3,7 @@ resource "aws_db_proxy" "main" {
   engine_family          = "POSTGRESQL"
   role_arn               = aws_iam_role.main.arn
   vpc_subnet_ids         = var.network.subnet_ids
-  vpc_security_group_ids = [var.network.security_group_ids["proxy"]]
+  vpc_security_group_ids = [var.network.security_group_ids[var.tier]]
   idle_client_timeout    = var.idle_client_timeout_seconds
   require_tls            = true
   debug_logging          = var.debug_logging
@@ -66,7 +66,7 @@ resource "aws_db_proxy_endpoint" "further" {
   db_proxy_endpoint_name = "${var.name}-${each.key}"
   target_role            = each.value.target_role
   vpc_subnet_ids         = coalesce(each.value.subnet_ids, var.network.subnet_ids)
-  vpc_security_group_ids = coalesce(each.value.security_group_ids, [var.network.security_group_ids["proxy"]])
+  vpc_security_group_ids = coalesce(each.value.security_group_ids, [var.network.security_group_ids[var.tier]])
 
   lifecycle {
     replace_triggered_by = [aws_db_proxy.main.arn]

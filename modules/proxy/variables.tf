@@ -10,14 +10,27 @@ variable "name" {
 }
 
 variable "network" {
-  description = "The network module: the proxy stands in its subnets, and in its group proxy."
+  description = "The network module: where the proxy stands."
   nullable    = false
   type = object({
     subnet_ids         = list(string)
     security_group_ids = map(string)
     log_key_arn        = string
+    location           = object({ partition = string, region = string, account = string })
     free_addresses     = optional(number)
   })
+
+  validation {
+    condition     = contains(keys(var.network.security_group_ids), var.tier)
+    error_message = "network.security_group_ids has no tier ${var.tier}, only ${join(", ", keys(var.network.security_group_ids))}. Put the proxy on a path of the network, or give its tier as tier."
+  }
+}
+
+variable "tier" {
+  description = "Tier of the network that the proxy belongs to."
+  type        = string
+  nullable    = false
+  default     = "proxy"
 }
 
 variable "database" {

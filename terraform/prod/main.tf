@@ -19,7 +19,7 @@ module "network" {
   paths    = [["function", "proxy", "database"], ["bootstrap", "database"]]
 
   endpoints         = { secretsmanager = ["bootstrap"] }
-  endpoint_zone_ids = ["use1-az1", "use1-az2"]
+  endpoint_zone_ids = ["use1-az1"] # Without this zone passwords are not rotated and migrations fail; functions go on.
 }
 
 module "database" {

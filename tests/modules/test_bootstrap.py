@@ -3,17 +3,42 @@ from typing import Any
 
 import pytest
 
-from tests.plans import Plan, Refusals, plan_module, plan_refusals
+from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals
+
+RESERVED = ("rds", "rds_superuser", "rds_password", "rdsadmin", "rdsproxyadmin", "pg_monitor", "postgres", "public", "none")
+CHIEF = {**ARGUMENTS["bootstrap"]["database"], "master_user": "chief"}
 
 REFUSALS: Refusals = {
     "no_package": ({"package": "missing.zip"}, "run make package"),
     "no_layer": ({"layer": "missing.zip"}, "run make package"),
-    "reserved_user": ({"application": {"user": "rdsproxyadmin"}}, "none of master"),
-    "user_of_a_role_of_rds": ({"application": {"user": "rds"}}, "none of master"),  # rds_iam
+    **{f"reserved_user_{user}": ({"application": {"user": user}}, "PostgreSQL or RDS reserves it") for user in RESERVED},
+    **{
+        f"reserved_further_{user}": ({"further_users": {user: {"access": "read"}}}, f"must not have {user}: PostgreSQL")
+        for user in RESERVED
+    },
+    "user_is_master": ({"application": {"user": "chief"}, "database": CHIEF}, "the database's master user"),
+    "user_by_token_is_master": (
+        {"application": {"user": "chief"}, "database": {**CHIEF, "master_user": "chief_iam"}},
+        "its user for tokens would be chief_iam",
+    ),
+    "user_is_owner": ({"application": {"user": "app_owner"}}, "or the schema's owner"),
+    "user_is_stand_in": ({"application": {"user": "app_next"}}, "does not end in _next"),
+    "further_is_master": ({"further_users": {"chief": {"access": "read"}}, "database": CHIEF}, "master user, the"),
+    "owner_is_master": ({"database": {**CHIEF, "master_user": "app_owner"}}, "its owner would be app_owner"),
+    "schema_of_rds": ({"application": {"schema": "rds"}}, "not begin with pg_ or rds_"),
+    "architecture": ({"runtime": {"architecture": "riscv64"}}, "must be arm64 or x86_64"),
+    "layer_of_another_architecture": ({"runtime": {"architecture": "arm64"}}, "run make package ARCH=arm64"),
+    "memory": ({"runtime": {"memory_mb": 64}}, "must be from 128 to 10240"),
+    "long_timeout": ({"runtime": {"timeout_seconds": 901}}, "must be from 30"),
+    "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
+    "many_users": (
+        {"further_users": {f"person_{number}": {"access": "read"} for number in range(60)}},
+        "bytes of JSON, and Lambda takes 4096",
+    ),
     "upper_case_user": ({"application": {"user": "App"}}, "lower-case PostgreSQL name"),
     "long_user": ({"application": {"user": "a" * 57}}, "at most 56 characters"),
     "schema_of_the_ledger": ({"application": {"schema": "bootstrap"}}, "application.schema must be"),
-    "schema_of_postgresql": ({"application": {"schema": "pg_app"}}, "not begin with pg_"),
+    "schema_of_postgresql": ({"application": {"schema": "pg_app"}}, "not begin with pg_ or rds_"),
     "access": ({"further_users": {"ada": {"access": "write"}}}, "access must be read or migrate"),
     "further_auth": ({"further_users": {"ada": {"access": "read", "auth": "secret"}}}, "auth iam or password"),
     "further_is_application": ({"further_users": {"app": {"access": "read"}}}, "the application's two"),

@@ -14,6 +14,7 @@ REFUSALS: Refusals = {
     "throughput_of_a_small_disk": ({"storage": {"throughput_mib": 600}}, "at 20 GiB gp3 has"),
     "few_iops": ({"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 3000}}, "must be from 12000"),
     "low_throughput": ({"storage": {"allocated_gib": 400, "max_gib": 600, "throughput_mib": 125}}, "from 500 MiB/s"),
+    "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
     "no_backups": ({"backup_retention_days": 0}, "must be from 1 to 35"),
 }
 

@@ -43,7 +43,10 @@ REFUSALS: Refusals = {
         "auth must be secret, the only way",
     ),
     "concurrency": ({"reserved_concurrency": 0}, "must be at least 1"),
-    "budget": ({"reserved_concurrency": 85}, "that is 91, but the instance bears 85 clients"),
+    "budget": ({"reserved_concurrency": 40}, "that is 86, but the instance takes 85 clients"),
+    "environment": ({"environment": {"TEXT": "x" * 3805}}, "it is 4098 bytes of JSON, and Lambda takes 4096"),
+    "environment_of_other_letters": ({"environment": {"TEXT": "\N{SNOWMAN}" * 1300}}, "Lambda takes 4096"),
+    "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
 }
 
 
@@ -56,7 +59,7 @@ def plan() -> Plan:
         "function",
         function={},
         one_user={"application": {**APPLICATION, "iam_user": None}},
-        last_direct={"reserved_concurrency": 79},
+        last_direct={"reserved_concurrency": 39, "environment": {"TEXT": "x" * 3804}},
         last_pooled={"connection": POOLED, "reserved_concurrency": 494},
         over_pooled={"connection": POOLED, "reserved_concurrency": 495},
         secret={"auth": "secret"},
@@ -152,8 +155,8 @@ def test_through_the_proxy_concurrency_is_compared_with_the_pool(plan: Plan) -> 
     assert plan["module.over_pooled.aws_lambda_function.main"]["reserved_concurrent_executions"] == 495
 
 
-def test_directly_the_last_connection_may_be_used(plan: Plan) -> None:
-    assert plan["module.last_direct.aws_lambda_function.main"]["reserved_concurrent_executions"] == 79
+def test_directly_the_old_version_and_the_new_one_may_use_every_connection(plan: Plan) -> None:
+    assert plan["module.last_direct.aws_lambda_function.main"]["reserved_concurrent_executions"] == 39
     assert plan.warnings("last_direct") == []
 
 

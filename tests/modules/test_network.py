@@ -2,6 +2,8 @@ import pytest
 
 from tests.plans import Plan, Refusals, plan_module, plan_refusals, plan_variants
 
+ORDERS = {"paths": [["orders", "orders_pool", "orders_data"]], "endpoints": {}}
+
 REFUSALS: Refusals = {
     "one_zone": ({"zone_ids": ["use1-az1"]}, "two or three different zones"),
     "zone_twice": ({"zone_ids": ["use1-az1", "use1-az1"]}, "two or three different zones"),
@@ -9,12 +11,35 @@ REFUSALS: Refusals = {
     "zone_without_proxy": ({"zone_ids": ["use1-az1", "use1-az3"]}, "RDS Proxy does not run there"),
     "no_range": ({"cidr": "10.0.0.0"}, "must be an IPv4 range"),
     "large_range": ({"cidr": "10.0.0.0/15"}, "the largest that a VPC takes"),
-    "small_range": ({"cidr": "10.0.0.0/25"}, "which leaves 6; a proxy wants 10"),
-    "nat": ({"egress": {"hops": ["function"], "nat": "two"}}, "must be one or each_zone"),
-    "egress_of_nobody": ({"egress": {"hops": []}}, "must be clients"),
-    "egress_of_the_database": ({"egress": {"hops": ["database"]}}, "no business on the internet"),
-    "lonely_hop": ({"paths": [["database"]], "endpoints": {}}, "at least two different hops"),
-    "unknown_user": ({"endpoints": {"secretsmanager": ["nobody"]}}, "only by hops that paths names"),
+    "zone_without_a_proxy_of_another_name": (
+        {"zone_ids": ["use1-az1", "use1-az3"], **ORDERS},
+        "when a proxy (orders_pool) is on a path",
+    ),
+    "zone_without_a_proxy_on_two_paths": (
+        {"zone_ids": ["use1-az1", "use1-az3"], "paths": [["f", "p"], ["p", "d"]], "endpoints": {}},
+        "when a proxy (p) is on a path",
+    ),
+    "small_range": ({"cidr": "10.0.0.0/25"}, "which leaves 6; proxies want 10"),
+    "small_range_for_a_proxy_of_another_name": ({"cidr": "10.0.0.0/25", **ORDERS}, "which leaves 8; proxies want 10"),
+    "small_range_for_two_proxies": (
+        {"cidr": "10.0.0.0/25", "paths": [["f", "p", "d"], ["g", "q", "d"]], "endpoints": {"logs": ["f"]}},
+        "which leaves 6; proxies want 20",
+    ),
+    "nat": ({"egress": {"tiers": ["function"], "nat": "two"}}, "must be one or each_zone"),
+    "egress_of_nobody": ({"egress": {"tiers": []}}, "must be clients"),
+    "egress_of_the_database": ({"egress": {"tiers": ["database"]}}, "no business on the internet"),
+    "egress_of_a_proxy": (
+        {"paths": [["proxy", "database"], ["function", "proxy"]], "endpoints": {}, "egress": {"tiers": ["proxy"]}},
+        "the first tiers of paths (function)",
+    ),
+    "lonely_tier": ({"paths": [["database"]], "endpoints": {}}, "at least two different tiers"),
+    "no_tier": ({"paths": [[]], "endpoints": {}}, "at least two different tiers"),
+    "tier_in_capitals": ({"paths": [["Function", "database"]], "endpoints": {}}, "must name tiers by lower-case letters"),
+    "unknown_user": ({"endpoints": {"secretsmanager": ["nobody"]}}, "only by tiers that paths names: function, proxy"),
+    "tier_named_as_an_endpoint": (
+        {"paths": [["sqs", "database"]], "endpoints": {"sqs": ["sqs"]}},
+        "must not have the name of a tier: sqs",
+    ),
     "unknown_zone": ({"endpoint_zone_ids": ["use1-az6"]}, "must be among zone_ids"),
 }
 
@@ -34,7 +59,7 @@ def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> Non
     assert REFUSALS[case][1] in refusals[case]
 
 
-def test_each_hop_has_a_pair_of_rules_and_nothing_else_is_open(plan: Plan) -> None:
+def test_each_step_of_a_path_has_a_pair_of_rules_and_nothing_else_is_open(plan: Plan) -> None:
     pairs = {
         "function-proxy": 5432,
         "proxy-database": 5432,
@@ -78,12 +103,12 @@ def test_flow_logs_are_kept_for_a_year(plan: Plan) -> None:
 def egress() -> Plan:
     return plan_variants(
         "network",
-        each_zone={"egress": {"hops": ["function"], "nat": "each_zone"}},
-        one={"egress": {"hops": ["function"]}},
+        each_zone={"egress": {"tiers": ["function"], "nat": "each_zone"}},
+        one={"egress": {"tiers": ["function"]}},
     )
 
 
-def test_only_the_hop_that_asks_reaches_the_internet_and_only_over_https(egress: Plan) -> None:
+def test_only_the_tier_that_asks_reaches_the_internet_and_only_over_https(egress: Plan) -> None:
     rules = egress.of_type("aws_vpc_security_group_egress_rule", call="one")
     open_rules = {address: rule for address, rule in rules.items() if rule["cidr_ipv4"] or rule["cidr_ipv6"]}
     [(address, rule)] = open_rules.items()

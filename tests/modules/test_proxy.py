@@ -26,6 +26,7 @@ REFUSALS: Refusals = {
         {"network": {**NETWORK, "free_addresses": 21}, "database": {**DATABASE, "instance_class": "db.r7g.4xlarge"}},
         "but the network leaves 21",
     ),
+    "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
     "idle_clients": ({"idle_client_timeout_seconds": 30}, "from 60 to 28800"),
 }
 

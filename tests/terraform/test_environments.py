@@ -116,7 +116,7 @@ def test_exactly_this_is_in_one_environment_only(dev: Plan, prod: Plan) -> None:
     assert theirs - ours == {
         *(rule.format(way, '"function-proxy"') for way in ("egress", "ingress")),
         *(rule.format(way, '"proxy-database"') for way in ("egress", "ingress")),
-        'module.network.aws_security_group.hop["proxy"]',
+        'module.network.aws_security_group.tier["proxy"]',
         'module.network.aws_subnet.isolated["use1-az4"]',
         'module.network.aws_route_table.isolated["use1-az4"]',
         'module.network.aws_route_table_association.isolated["use1-az4"]',

@@ -12,6 +12,7 @@ variables {
       bootstrap = "sg-bootstrap"
     }
     log_key_arn = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000001"
+    location    = { partition = "aws", region = "us-east-1", account = "111122223333" }
   }
   connection = {
     host                   = "app.abcdefghijkl.us-east-1.rds.amazonaws.com"

@@ -82,7 +82,7 @@ run "nat" {
   command = plan
 
   variables {
-    egress = { hops = ["function"], nat = "two" }
+    egress = { tiers = ["function"], nat = "two" }
   }
 
   expect_failures = [var.egress]
@@ -92,7 +92,7 @@ run "egress_of_nobody" {
   command = plan
 
   variables {
-    egress = { hops = [] }
+    egress = { tiers = [] }
   }
 
   expect_failures = [var.egress]
@@ -102,7 +102,7 @@ run "egress_of_the_database" {
   command = plan
 
   variables {
-    egress = { hops = ["database"] }
+    egress = { tiers = ["database"] }
   }
 
   expect_failures = [var.egress]

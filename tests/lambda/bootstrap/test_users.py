@@ -1,12 +1,17 @@
 """Who may log in, how, and what they may do."""
 
 import json
+import re
 import traceback
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege, QueryCanceled, UndefinedTable
+
+
+ROOT = Path(__file__).parents[3]
 
 
 def members_of_rds_iam(target: Any) -> list[str]:
@@ -259,6 +264,29 @@ def test_a_role_that_rotation_would_drop_is_no_user(target: Any) -> None:
     further = json.dumps({f"{target.user}_next": {"access": "read", "auth": "iam"}})
     with pytest.raises(Exception, match="rotation makes and drops such roles"):
         target.invoke(FURTHER_USERS=further)
+
+
+@pytest.mark.parametrize("name", ["rds_superuser", "rds", "rdsadmin", "pg_monitor", "postgres", "public", "user"])
+def test_a_name_that_postgresql_or_rds_reserves_is_no_user(target: Any, name: str) -> None:
+    with pytest.raises(Exception, match=f"No user may be called '{name}': PostgreSQL or RDS reserves"):
+        target.invoke(FURTHER_USERS=json.dumps({name: {"access": "read", "auth": "iam"}}))
+
+
+def test_an_application_user_whose_user_for_tokens_is_rds_iam_is_refused(target: Any) -> None:
+    with pytest.raises(Exception, match="PostgreSQL or RDS reserves"):
+        target.invoke(APPLICATION_USER="rds", APPLICATION_IAM_USER="rds_iam")
+
+
+def test_a_schema_whose_owner_is_a_reserved_name_is_refused(target: Any) -> None:
+    with pytest.raises(Exception, match="No schema may be called 'rds'"):
+        target.invoke(APPLICATION_SCHEMA="rds")
+
+
+def test_the_module_reserves_the_same_names() -> None:
+    [pattern] = re.findall(r'reserved_users = "\^\((.*)\)\$"', (ROOT / "modules" / "bootstrap" / "main.tf").read_text())
+    source = (ROOT / "lambda" / "bootstrap" / "settings.py").read_text()
+    [lines] = re.findall(r"_RESERVED_NAME = re.compile\((.*?)\n\)", source, re.DOTALL)
+    assert "".join(re.findall(r'r"(.*)"', lines)) == pattern
 
 
 def test_a_malformed_secret_is_refused_without_showing_it(target: Any, capsys: pytest.CaptureFixture[str]) -> None:

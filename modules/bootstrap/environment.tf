@@ -1,0 +1,41 @@
+# What the function is told, in its environment variables. Two versions: `real` has the secrets' ARNs. `longest` has the
+# longest ARNs and names that there could be, so that a plan can measure it before there are any.
+locals {
+  environment = local.environments.real
+
+  environments = {
+    for version, given in {
+      real = {
+        host        = var.database.connection.host
+        ca_file     = var.database.connection.ca_file
+        master_arn  = var.database.master_secret_arn
+        secret_arns = { for user in local.password_users : user => aws_secretsmanager_secret.login[user].arn }
+      }
+      longest = {
+        host        = format("%128s", "")
+        ca_file     = format("%30s", "")
+        master_arn  = format("%120s", "") # its name is rds!db- and a UUID
+        secret_arns = { for user in local.password_users : user => format("%${105 + length(var.name) + length(user)}s", "") }
+      }
+      } : version => merge(local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user }, {
+        PGHOST                                                                  = given.host
+        PGPORT                                                                  = tostring(var.database.connection.port)
+        PGDATABASE                                                              = var.database.connection.database
+        PGSSLROOTCERT                                                           = "/opt/certificates/${given.ca_file}"
+        MASTER_SECRET_ARN                                                       = given.master_arn
+        APPLICATION_SECRET_ARN                                                  = given.secret_arns[var.application.user]
+        APPLICATION_USER                                                        = var.application.user
+        APPLICATION_SCHEMA                                                      = var.application.schema
+        APPLICATION_SETTINGS                                                    = jsonencode(var.application.settings)
+        FURTHER_USERS = jsonencode({
+          for user, further in var.further_users : user => merge(
+            { access = further.access, auth = further.auth, settings = further.settings },
+            further.auth == "password" ? { secret_arn = given.secret_arns[user] } : {},
+          )
+        })
+    })
+  }
+
+  # Lambda measures the variables as one JSON object. Three quarters of the base64 are its bytes, or up to two more.
+  environment_bytes = floor(length(base64encode(jsonencode(local.environments.longest))) * 3 / 4)
+}
