@@ -91,7 +91,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if _RESERVED_NAME.fullmatch(user.name):
             raise SettingsError(f"No user may be called {user.name!r}: PostgreSQL or RDS reserves that name.")
     if _RESERVED_NAME.fullmatch(settings.owner):
-        raise SettingsError(f"No schema may be called {schema!r}: its owner {settings.owner!r} is a name that RDS reserves.")
+        raise SettingsError(
+            f"No schema may be called {schema!r}: its owner {settings.owner!r} is a name that RDS reserves."
+        )
     return settings
 
 

@@ -22,6 +22,7 @@ def correct(moto: Moto) -> None:
     functions_keep_what_they_were_given(moto)
     functions_know_their_vpc(moto)
     functions_need_a_role_that_lambda_may_assume(moto)
+    environment_variables_are_limited(moto)
     provisioned_concurrency_exists(moto)
 
 
@@ -94,6 +95,33 @@ def functions_need_a_role_that_lambda_may_assume(moto: Moto) -> None:
         if reason := reason_against(fn, role):
             self.del_function(fn.function_name)
             raise InvalidParameterValueException(reason)
+
+
+def environment_variables_are_limited(moto: Moto) -> None:
+    """CreateFunction and UpdateFunctionConfiguration refuse more than 4 KB of environment variables.
+
+    The limit is in the Lambda guide (gettingstarted-limits). What is measured is the JSON object that Lambda's error
+    shows, with its names and quotes: github-aws-runners/terraform-aws-github-runner#3594.
+    """
+
+    def check(given: dict[str, Any]) -> None:
+        variables = given.get("Environment", {}).get("Variables", {})
+        measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
+        if len(measured.encode()) > 4096:
+            raise InvalidParameterValueException(
+                "Lambda was unable to configure your environment variables because the environment variables you have"
+                f" provided exceeded the 4KB limit. String measured: {measured}"
+            )
+
+    @moto.around(LambdaFunction, "__init__")
+    def create(original: Method, self: Any, account_id: str, spec: Any, *args: Any, **kwargs: Any) -> None:
+        check(spec)
+        original(self, account_id, spec, *args, **kwargs)
+
+    @moto.around(LambdaFunction, "update_configuration")
+    def update(original: Method, self: Any, config_updates: Any) -> Any:
+        check(config_updates)
+        return original(self, config_updates)
 
 
 def provisioned_concurrency_exists(moto: Moto) -> None:

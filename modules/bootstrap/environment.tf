@@ -36,6 +36,6 @@ locals {
     })
   }
 
-  # Lambda measures the variables as one JSON object. Three quarters of the base64 are its bytes, or up to two more.
-  environment_bytes = floor(length(base64encode(jsonencode(local.environments.longest))) * 3 / 4)
+  # Lambda measures the variables as one JSON object, whose bytes are three quarters of its base64.
+  environment_bytes = floor(length(trim(base64encode(jsonencode(local.environments.longest)), "=")) * 3 / 4)
 }

@@ -11,13 +11,13 @@ locals {
   # RDS recommends a pool 30 % above the most that is ever used.
   pooled_connections = ceil(1.3 * var.reserved_concurrency)
 
-  # Lambda measures the variables as one JSON object. Three quarters of the base64 are its bytes, or up to two more. What
-  # a first plan does not know counts as the longest that it can be.
-  environment_bytes = floor(length(base64encode(jsonencode(merge(
+  # Lambda measures the variables as one JSON object, whose bytes are three quarters of its base64. What a first plan does
+  # not know counts as the longest that it can be.
+  environment_bytes = floor(length(trim(base64encode(jsonencode(merge(
     local.environment,
     { PGHOST = format("%128s", ""), PGSSLROOTCERT = format("%50s", "") },
     var.auth == "secret" ? { DB_SECRET_ARN = format("%230s", "") } : {},
-  )))) * 3 / 4)
+  ))), "=")) * 3 / 4)
 
   connect_timeout_seconds = try(tonumber(lookup(var.environment, "PGCONNECT_TIMEOUT", "5")), 5)
 }

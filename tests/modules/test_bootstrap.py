@@ -5,13 +5,25 @@ import pytest
 
 from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals
 
-RESERVED = ("rds", "rds_superuser", "rds_password", "rdsadmin", "rdsproxyadmin", "pg_monitor", "postgres", "public", "none")
+RESERVED = (
+    "rds",
+    "rds_superuser",
+    "rds_password",
+    "rdsadmin",
+    "rdsproxyadmin",
+    "pg_monitor",
+    "postgres",
+    "public",
+    "none",
+)
 CHIEF = {**ARGUMENTS["bootstrap"]["database"], "master_user": "chief"}
 
 REFUSALS: Refusals = {
     "no_package": ({"package": "missing.zip"}, "run make package"),
     "no_layer": ({"layer": "missing.zip"}, "run make package"),
-    **{f"reserved_user_{user}": ({"application": {"user": user}}, "PostgreSQL or RDS reserves it") for user in RESERVED},
+    **{
+        f"reserved_user_{user}": ({"application": {"user": user}}, "PostgreSQL or RDS reserves it") for user in RESERVED
+    },
     **{
         f"reserved_further_{user}": ({"further_users": {user: {"access": "read"}}}, f"must not have {user}: PostgreSQL")
         for user in RESERVED

@@ -34,7 +34,10 @@ REFUSALS: Refusals = {
     ),
     "lonely_tier": ({"paths": [["database"]], "endpoints": {}}, "at least two different tiers"),
     "no_tier": ({"paths": [[]], "endpoints": {}}, "at least two different tiers"),
-    "tier_in_capitals": ({"paths": [["Function", "database"]], "endpoints": {}}, "must name tiers by lower-case letters"),
+    "tier_in_capitals": (
+        {"paths": [["Function", "database"]], "endpoints": {}},
+        "must name tiers by lower-case letters",
+    ),
     "unknown_user": ({"endpoints": {"secretsmanager": ["nobody"]}}, "only by tiers that paths names: function, proxy"),
     "tier_named_as_an_endpoint": (
         {"paths": [["sqs", "database"]], "endpoints": {"sqs": ["sqs"]}},

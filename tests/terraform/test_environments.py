@@ -197,6 +197,28 @@ def test_more_functions_than_dev_bears_are_refused() -> None:
         plan_root("dev", function={"reserved_concurrency": 400})
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"function": {"environment": {"TEXT": "x" * 4000}}},
+        {"bootstrap": {"further_users": {f"tool_{n}": {"access": "read", "auth": "password"} for n in range(20)}}},
+    ],
+    ids=["variables", "users"],
+)
+def test_too_many_environment_variables_are_refused_before_hosts_and_secrets_are_known(
+    overrides: dict[str, dict[str, Any]],
+) -> None:
+    with pytest.raises(PlanError, match="Lambda takes 4096"):
+        plan_root("dev", **overrides)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_endpoints_are_paid_for_in_one_zone(environment: str, request: pytest.FixtureRequest) -> None:
+    plan: Plan = request.getfixturevalue(environment)
+    call = plan.document["configuration"]["root_module"]["module_calls"]["network"]
+    assert len(call["expressions"]["endpoint_zone_ids"]["constant_value"]) == 1
+
+
 def test_prod_can_be_unprotected_and_then_destroyed(prod: Plan) -> None:
     variable = prod.document["configuration"]["root_module"]["variables"]["deletion_protection"]
     assert "TF_VAR_deletion_protection=false" in variable["description"]

@@ -10,7 +10,6 @@ import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege, QueryCanceled, UndefinedTable
 
-
 ROOT = Path(__file__).parents[3]
 
 

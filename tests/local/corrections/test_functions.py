@@ -32,6 +32,17 @@ def test_function_keeps_snap_start(aws):
     assert published["OptimizationStatus"] == "On"
 
 
+def test_function_s_variables_are_at_most_4_kb_of_json(aws):
+    client = getattr(aws, "lambda")
+    most = {"Variables": {"TEXT": '"' * ((4096 - len('{"TEXT":""}')) // 2)}}  # each is escaped
+    more = {"Variables": {"TEXT": most["Variables"]["TEXT"] + "xx"}}
+    aws.function("told-much", Environment=most)
+    with pytest.raises(ClientError, match="exceeded the 4KB limit"):
+        client.update_function_configuration(FunctionName="told-much", Environment=more)
+    with pytest.raises(ClientError, match="exceeded the 4KB limit"):
+        aws.function("told-more", Environment=more)
+
+
 def test_function_knows_its_vpc(aws):
     subnet = aws.ec2.describe_subnets()["Subnets"][0]
     groups = [aws.security_group("of-a-function")]
