@@ -17,23 +17,28 @@ locals {
         master_arn  = format("%120s", "") # its name is rds!db- and a UUID
         secret_arns = { for user in local.password_users : user => format("%${105 + length(var.name) + length(user)}s", "") }
       }
-      } : version => merge(local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user }, {
-        PGHOST                                                                  = given.host
-        PGPORT                                                                  = tostring(var.database.connection.port)
-        PGDATABASE                                                              = var.database.connection.database
-        PGSSLROOTCERT                                                           = "/opt/certificates/${given.ca_file}"
-        MASTER_SECRET_ARN                                                       = given.master_arn
-        APPLICATION_SECRET_ARN                                                  = given.secret_arns[var.application.user]
-        APPLICATION_USER                                                        = var.application.user
-        APPLICATION_SCHEMA                                                      = var.application.schema
-        APPLICATION_SETTINGS                                                    = jsonencode(var.application.settings)
+      } : version => merge(
+      {
+        PGHOST                 = given.host
+        PGPORT                 = tostring(var.database.connection.port)
+        PGDATABASE             = var.database.connection.database
+        PGSSLROOTCERT          = "/opt/certificates/${given.ca_file}"
+        MASTER_SECRET_ARN      = given.master_arn
+        APPLICATION_SECRET_ARN = given.secret_arns[var.application.user]
+        APPLICATION_USER       = var.application.user
+        APPLICATION_SCHEMA     = var.application.schema
+        APPLICATION_SETTINGS   = jsonencode(var.application.settings)
+      },
+      local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user },
+      {
         FURTHER_USERS = jsonencode({
           for user, further in var.further_users : user => merge(
             { access = further.access, auth = further.auth, settings = further.settings },
             further.auth == "password" ? { secret_arn = given.secret_arns[user] } : {},
           )
         })
-    })
+      },
+    )
   }
 
   # Lambda measures the variables as one JSON object, whose bytes are three quarters of its base64.

@@ -221,7 +221,8 @@ class Sabotage:
 
     def _policy_on_another_proxy(self) -> tuple[Callable[[], object], Callable[[], object]]:
         iam = self._life.client("iam")
-        role = self._life.name_of_function
+        function = self._life.client("lambda").get_function_configuration(FunctionName=self._life.name_of_function)
+        role = function["Role"].rsplit("/", 1)[1]
         [name] = [name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if name.startswith("log-in-")]
         policy = {"RoleName": role, "PolicyName": name}
         document = json.dumps(iam.get_role_policy(**policy)["PolicyDocument"])
