@@ -7,7 +7,7 @@ resource "terraform_data" "name" {
 
     postcondition {
       condition     = self.output == var.name
-      error_message = "name cannot change: This bootstrap function was made as ${self.output}, not ${var.name}. Set it back. For another name deploy a new environment beside this one, move the data, then destroy this one."
+      error_message = "name cannot change: this bootstrap function was made as ${self.output}, not ${var.name}. Set it back. For another name deploy a new environment beside this one, move the data, then destroy this one."
     }
   }
 }

@@ -7,7 +7,7 @@ resource "terraform_data" "name" {
 
     postcondition {
       condition     = self.output == var.name
-      error_message = "name cannot change: This function was made as ${self.output}, not ${var.name}. Set it back. For another name add a second function, move its callers there, then remove this one."
+      error_message = "name cannot change: this function was made as ${self.output}, not ${var.name}. Set it back. For another name add a second function, move its callers there, then remove this one."
     }
   }
 }

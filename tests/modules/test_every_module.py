@@ -70,7 +70,7 @@ def test_a_changed_name_is_refused_before_anything_is_touched(made_as_app: Path)
     with pytest.raises(PlanError) as refused:
         plans._plan(made_as_app)
     for what in NAMED_FOR_LIFE.values():
-        assert f"name cannot change: This {what} was made as app, not other. Set it back." in str(refused.value)
+        assert f"name cannot change: this {what} was made as app, not other. Set it back." in str(refused.value)
 
 
 def test_the_same_name_is_not_refused(made_as_app: Path) -> None:
