@@ -41,7 +41,8 @@ def test_a_key_of_another_account_only_encrypts(with_a_foreign_key: Plan, module
         if change["module_address"] == f"module.{module}"
         for where, text in _texts(change["change"]["after"])
     }
-    named = {where for where, text in texts.items() if any(part in text for part in FOREIGN_KEY.split(":")[1:5:2])}
+    foreign = FOREIGN_KEY.split(":")
+    named = {where for where, text in texts.items() if any(foreign[part] in text for part in (1, 3, 4))}
     assert named == {where for where, text in texts.items() if text == FOREIGN_KEY}
     assert all("aws_cloudwatch_log_group" in where for where in named)
     assert named
@@ -81,7 +82,7 @@ def test_the_same_name_is_not_refused(made_as_app: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def two_regions() -> Iterator[dict[str, str]]:
+def two_regions() -> dict[str, str]:
     """The names of all roles, applied by the same modules under the same name in two regions of one account."""
     long = "a" * 40
     folder = plans._calls_root(
@@ -101,13 +102,12 @@ def two_regions() -> Iterator[dict[str, str]]:
     with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans._control_plane()}):
         plans._terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
         state = json.loads(plans._terraform(folder, "show", json=plans.IsFlagged))
-        yield {
-            resource["address"]: resource["values"]["name"]
-            for module in state["values"]["root_module"]["child_modules"]
-            for resource in module["resources"]
-            if resource["type"] == "aws_iam_role"
-        }
-        plans._terraform(folder, "destroy", auto_approve=plans.IsFlagged, input=False, target=targets)
+    return {
+        resource["address"]: resource["values"]["name"]
+        for module in state["values"]["root_module"]["child_modules"]
+        for resource in module["resources"]
+        if resource["type"] == "aws_iam_role"
+    }
 
 
 def test_the_same_environment_stands_in_two_regions_of_an_account(two_regions: dict[str, str]) -> None:
