@@ -5,6 +5,7 @@ AWSCURRENT moves with put_secret_value and update_secret_version_stage, AWSPENDI
 """
 
 import contextlib
+import copy
 import importlib.util
 import itertools
 import json
@@ -72,6 +73,21 @@ class Target:
             "APPLICATION_IAM_USER": self.iam_user,
             "APPLICATION_SCHEMA": self.schema,
         }
+
+    def neighbour(self, migrations: Path) -> "Target":
+        """Make another application on the same database."""
+        other = copy.copy(self)
+        other.migrations = migrations
+        other.user, other.schema = f"{self.user}_b", f"{self.schema}_b"
+        other.iam_user = f"{other.user}_iam"
+        other.secret = self.make_secret()
+        other.environment = self.environment | {
+            "APPLICATION_SECRET_ARN": other.secret,
+            "APPLICATION_USER": other.user,
+            "APPLICATION_IAM_USER": other.iam_user,
+            "APPLICATION_SCHEMA": other.schema,
+        }
+        return other
 
     def make_secret(self, value: str | None = None) -> str:
         given = {"SecretString": value} if value else {}
@@ -225,3 +241,12 @@ def target(server: PostgresServer, certificate_folder: Path, secrets_manager: An
     yield target
     with server.administrator() as cursor:
         cursor.execute(f"DROP DATABASE {target.database} WITH (FORCE)")
+
+
+@pytest.fixture
+def neighbour(target: Target, tmp_path: Path) -> Target:
+    """Make a second application on the target's database, with files of its own."""
+    migrations = tmp_path / "neighbour"
+    migrations.mkdir()
+    (migrations / "0001_orders.sql").write_text("CREATE TABLE orders (id bigint);")
+    return target.neighbour(migrations)
