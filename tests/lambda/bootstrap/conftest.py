@@ -194,7 +194,11 @@ def _installations() -> list[Binaries]:
     return found
 
 
-@pytest.fixture(scope="session", params=_installations(), ids=lambda binaries: f"postgres{binaries.version}")
+INSTALLATIONS = _installations()
+NEWEST = max(INSTALLATIONS, key=lambda binaries: binaries.version)
+
+
+@pytest.fixture(scope="session", params=INSTALLATIONS, ids=lambda binaries: f"postgres{binaries.version}")
 def server(certificate_folder: Path, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     certificates = Certificates(certificate_folder)
     server = PostgresServer.start(

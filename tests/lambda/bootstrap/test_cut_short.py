@@ -13,10 +13,10 @@ import pytest
 import secret_store
 from psycopg2 import extensions
 
-from local.postgres import find_binaries
+from .conftest import NEWEST
 
 # One version will do: what may be interrupted is the function's doing, not the server's.
-pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 MIGRATIONS = {
     "0002_orders.sql": "CREATE TABLE orders (id serial, what text);\nINSERT INTO orders (what) VALUES ('tea');",

@@ -8,9 +8,9 @@ import migration_files
 import migrator
 import pytest
 
-from local.postgres import find_binaries
+from .conftest import NEWEST
 
-pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 
 def refused(target: Any, kind: str, words: str) -> None:
@@ -142,6 +142,18 @@ def test_a_lock_that_is_not_to_be_had_fails_instead_of_stopping_traffic(
         refused(target, "MigrationError", r"0002_column\.sql:1: canceling statement due to lock timeout")
 
     assert target.invoke()["migrations"] == ["0002_column.sql"]
+
+
+def test_a_session_whose_client_is_lost_on_the_way_ends_within_a_minute(target: Any) -> None:
+    """And with it the lock that the next invocation waits for: the server asks whether the client is still there."""
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    shown = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    target.write("0002_settings.sql", f"CREATE TABLE settings AS SELECT {shown};")
+    target.invoke()
+
+    [(idle, interval, count, unacknowledged)] = target.query("SELECT * FROM settings")
+    assert int(idle) + int(interval) * int(count) <= 60
+    assert unacknowledged == "60000"
 
 
 def test_an_invocation_waits_for_the_one_before_it(target: Any) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from local.postgres import find_binaries
+from .conftest import NEWEST
 
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
 INVOKE = "import handler, json; print(json.dumps(handler.handler({'action': 'apply'}, None)))"
 
-pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 
 @pytest.fixture
