@@ -5,21 +5,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg2
+from log import log
 from psycopg2 import extensions
 from secret_store import Credential
 from settings import Settings
 
-_OPTIONS = (
-    # When the function is killed its statement ends too, and with it the lock that the next invocation waits for.
-    "-c client_connection_check_interval=1s"
+_OPTIONS = {
+    # From the first byte on no name leads to what somebody else could have made: a function in a schema of the master's
+    # own name would run with the master's rights.
+    "search_path": "pg_catalog,pg_temp",
+    # When the function is killed its statement ends too, and with it the lock that the next invocation waits for. Where
+    # even the end of the connection is lost on the way, the server notices within a minute.
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "20",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60000",
     # The instance's own limits are for the application: a migration takes its time, and one that runs outside
     # a transaction leaves the connection that keeps the lock idle.
-    " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
-)
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
 
 
-def connect(settings: Settings, credential: Credential) -> extensions.connection:
-    """Open a connection; PGHOSTADDR, where set, is libpq's to read."""
+def connect(settings: Settings, credential: Credential, **options: str) -> extensions.connection:
+    """Open a connection whose session begins with these parameters; PGHOSTADDR, where set, is libpq's to read."""
     return psycopg2.connect(
         host=settings.host,
         port=settings.port,
@@ -31,7 +42,7 @@ def connect(settings: Settings, credential: Credential) -> extensions.connection
         connect_timeout=10,
         application_name="bootstrap",
         keepalives_idle=60,
-        options=_OPTIONS,
+        options=" ".join(f"-c {name}={value}" for name, value in (_OPTIONS | options).items()),
     )
 
 
@@ -49,14 +60,15 @@ def accepts(settings: Settings, credential: Credential) -> bool:
 
 
 @contextmanager
-def exclusive(connection: extensions.connection) -> Iterator[extensions.cursor]:
+def exclusive(connection: extensions.connection, *locks: str) -> Iterator[extensions.cursor]:
     """Open a transaction that no other invocation's can overlap; commit it, or roll it back on an error.
 
-    The lock is the transaction's, so it cannot outlive a function that dies.
+    The locks are the transaction's, so they cannot outlive a function that dies.
     """
     try:
         with connection.cursor() as cursor:
-            _lock(cursor)
+            for lock in locks:
+                _wait_for(cursor, "pg_try_advisory_xact_lock", lock)
             yield cursor
     except BaseException:
         with suppress(psycopg2.Error):  # that the connection is lost must not hide what was being done
@@ -65,14 +77,32 @@ def exclusive(connection: extensions.connection) -> Iterator[extensions.cursor]:
     connection.commit()
 
 
-def _lock(cursor: extensions.cursor) -> None:
-    """Take the transaction's lock, asking until it is free.
+@contextmanager
+def held(connection: extensions.connection, lock: str) -> Iterator[extensions.cursor]:
+    """Keep a lock on a session, each of whose statements is committed at once."""
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        _wait_for(cursor, "pg_try_advisory_lock", lock)
+        try:
+            yield cursor
+        finally:
+            with suppress(psycopg2.Error):  # then the session is lost, and the lock with it
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
+    connection.autocommit = False
+
+
+def _wait_for(cursor: extensions.cursor, function: str, lock: str) -> None:
+    """Take a lock, asking until it is free.
 
     A session that waits inside a statement keeps its snapshot. The CREATE INDEX CONCURRENTLY of the invocation ahead
     would wait for that, and both for ever.
     """
+    waiting = False
     while True:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('bootstrap', 0))")
+        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [lock])
         if cursor.fetchone() == (True,):
             return
+        if not waiting:
+            log("waiting for another invocation", lock=lock)
+        waiting = True
         time.sleep(0.1)

@@ -4,6 +4,7 @@ BootstrapError
 ├── EventError      the event is neither an action nor a rotation step
 ├── SettingsError   an environment variable is missing or malformed; it is named
 ├── SecretError     a secret's value is no {"username": …, "password": …}
+├── RoleError       a role or schema stands in the way that this function did not make; nothing was changed
 ├── HistoryError    the files do not continue the recorded history; nothing was run
 ├── MigrationError  a statement failed; names file and line; its file was rolled back
 ├── LoginError      a user cannot log in with the password of its secret
@@ -25,6 +26,10 @@ class SettingsError(BootstrapError):
 
 class SecretError(BootstrapError):
     """A secret's value is not a user name and a password."""
+
+
+class RoleError(BootstrapError):
+    """A role or a schema exists that this function did not make."""
 
 
 class HistoryError(BootstrapError):

@@ -2,6 +2,7 @@
 
 {"action": "apply"}    what Terraform invokes; does nothing the second time
 {"action": "plan"}     list what apply would do
+{"action": "record", "file": "0007_large.sql"}    record the next migration as applied, which a person ran by hand
 {"SecretId": …, "ClientRequestToken": …, "Step": …}    Secrets Manager's rotation
 """
 
@@ -15,7 +16,7 @@ from database import connect, exclusive
 from errors import BootstrapError, EventError, SettingsError
 from log import log
 from migration_files import Migration, pending, read_migrations
-from migrator import applied_migrations, create_ledger, migrate
+from migrator import applied_migrations, create_ledger, migrate, record
 from passwords import ensure_login, login_works
 from psycopg2 import extensions
 from roles import changes
@@ -49,7 +50,14 @@ def _act(event: Mapping[str, Any]) -> dict[str, Any]:
             return apply(settings, store)
         case {"action": "plan"}:
             return plan(settings, store)
-    raise EventError('The event must be {"action": "apply"}, {"action": "plan"} or a rotation step.')
+        case {"action": "record", "file": str(file)}:
+            with closing(connect(settings, _master(settings, store))) as connection:
+                record(connection, settings, read_migrations(MIGRATIONS), file)
+            return {"recorded": file}
+    raise EventError(
+        'The event must be {"action": "apply"}, {"action": "plan"}, {"action": "record", "file": "0007_large.sql"}'
+        " or a rotation step."
+    )
 
 
 def apply(settings: Settings, store: SecretStore) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def apply(settings: Settings, store: SecretStore) -> dict[str, Any]:
     with closing(connect(settings, master)) as connection:
         changed = _prepare(connection, settings, files)
         passwords = [user.name for user in _password_users(settings) if ensure_login(connection, store, settings, user)]
-        migrations = migrate(connection, master, settings, files)
+        migrations = migrate(connection, settings, files)
     return {
         "application_user": settings.application.name,
         "migrations": migrations,
@@ -74,7 +82,10 @@ def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
     with closing(connect(settings, _master(settings, store))) as connection:
         connection.set_session(readonly=True)
         with connection, connection.cursor() as cursor:
-            migrations = [file.name for file in pending(files, applied_migrations(cursor))]
+            waiting = pending(files, applied_migrations(cursor, settings))
+            for file in waiting:
+                file.check()
+            migrations = [file.name for file in waiting]
             changed = [change.what for change in changes(cursor, settings)]
     return {
         "application_user": settings.application.name,
@@ -87,14 +98,15 @@ def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
 def _prepare(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:
     """Check the history before anything runs, then make the roles and the schema in one transaction."""
     done = []
-    with exclusive(connection) as cursor:
-        pending(files, applied_migrations(cursor))
-        create_ledger(cursor)
+    with exclusive(connection, settings.database_lock, settings.roles_lock) as cursor:
+        for file in pending(files, applied_migrations(cursor, settings)):
+            file.check()
         for change in changes(cursor, settings):
             for statement in change.statements:
                 cursor.execute(statement)
             log("changed", what=change.what)
             done.append(change.what)
+        create_ledger(cursor, settings)
         # PostgreSQL only warns of a REVOKE that it did not do.
         left = [change.what for change in changes(cursor, settings)]
         if left:

@@ -1,30 +1,89 @@
-"""The migration files: their order, their statements, and whether they continue the recorded history."""
+"""The migration files: their order, their statements, and whether they continue the recorded history.
+
+A file that was applied costs a checksum; only those that are still to run are read as SQL.
+"""
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 from errors import HistoryError
-from statements import Statement, UnfinishedError, split
+from indexes import concurrent_index
+from statements import Statement, UnreadableError, split
 
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _MARKER = re.compile(r"--\s*transaction\s*:\s*(.*?)\s*", re.IGNORECASE)
 _TRANSACTION_CONTROL = re.compile(r"(BEGIN|START|COMMIT|END|ROLLBACK(?! TO)|ABORT|PREPARE TRANSACTION)\b")
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 @dataclass(frozen=True)
 class Migration:
+    """One file; HistoryError from `in_transaction` and `statements` when it could not be applied as a whole."""
+
     name: str
     checksum: str
-    in_transaction: bool
-    statements: tuple[Statement, ...] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    @cached_property
+    def in_transaction(self) -> bool:
+        marker = _MARKER.fullmatch(self._text.partition("\n")[0])
+        if marker and marker[1] != "none":
+            raise HistoryError(f"{self.name}:1: the only marker is `-- transaction: none`.")
+        return marker is None
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        try:
+            statements = tuple(split(self._text))
+        except UnreadableError as error:
+            raise HistoryError(f"{self.name}:{error.line}: {error}.") from error
+        for statement in statements:
+            if _TRANSACTION_CONTROL.match(statement.keywords):
+                raise HistoryError(
+                    f"{self.name}:{statement.line}: a file is one transaction"
+                    f" and must not contain {statement.keywords}."
+                )
+            index = concurrent_index(statement.text)
+            if index and not index.name:
+                raise HistoryError(
+                    f"{self.name}:{statement.line}: CREATE INDEX CONCURRENTLY must name its index:"
+                    " a run that is cut short leaves one that the next run has to find."
+                )
+        return statements
+
+    def check(self) -> None:
+        """Refuse a file that could not be applied as a whole."""
+        self.in_transaction  # noqa: B018 (read for what it raises)
+        self.statements  # noqa: B018
+
+    @cached_property
+    def _text(self) -> str:
+        content = self.content
+        if content.startswith(_BYTE_ORDER_MARK):
+            raise self._unfit(0, "begins with a byte order mark: save it as UTF-8 without one")
+        if b"\r" in content:
+            raise self._unfit(
+                content.index(b"\r"), "has CRLF line ends: save it with LF (.gitattributes: *.sql eol=lf)"
+            )
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise self._unfit(error.start, "is not UTF-8: save it as UTF-8") from error
+
+    def _unfit(self, position: int, why: str) -> HistoryError:
+        line = self.content.count(b"\n", 0, position) + 1
+        return HistoryError(f"{self.name}:{line}: the file {why}.")
 
 
 def read_migrations(folder: Path) -> list[Migration]:
-    """Read every file in order; what could not be applied as a whole is refused here."""
+    """Read every file in order; refuse names that give none."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     for name in names:
         if not _NAME.fullmatch(name):
@@ -50,22 +109,5 @@ def pending(migrations: Sequence[Migration], applied: Mapping[str, str]) -> list
 
 
 def _read(path: Path) -> Migration:
-    text = path.read_text(encoding="utf-8")  # with every line ending read as \n, so a checkout cannot change the sum
-    in_transaction = _runs_in_transaction(path.name, text)
-    try:
-        statements = tuple(split(text))
-    except UnfinishedError as error:
-        raise HistoryError(f"{path.name}:{error.line}: {error}.") from error
-    for statement in statements:
-        if _TRANSACTION_CONTROL.match(statement.keywords):
-            raise HistoryError(
-                f"{path.name}:{statement.line}: a file is one transaction and must not contain {statement.keywords}."
-            )
-    return Migration(path.name, hashlib.sha256(text.encode()).hexdigest(), in_transaction, statements)
-
-
-def _runs_in_transaction(name: str, text: str) -> bool:
-    marker = _MARKER.fullmatch(text.partition("\n")[0])
-    if marker and marker[1] != "none":
-        raise HistoryError(f"{name}:1: the only marker is `-- transaction: none`.")
-    return marker is None
+    content = path.read_bytes()
+    return Migration(path.name, hashlib.sha256(content).hexdigest(), content)

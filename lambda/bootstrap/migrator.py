@@ -1,84 +1,141 @@
-"""Run migration files, each once: in a transaction with its own record, or marked as not fit for one."""
+"""Run migration files, each once: in a transaction with its own record, or marked as not fit for one.
+
+A file runs in a session of its own, of a login that can act as the schema's owner and as nobody else. What a file
+calls may be anything that the owner made, triggers and defaults among it; RESET ROLE in there leads to no one's rights
+but the owner's. The master's own session only keeps the lock.
+"""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
-from database import connect, exclusive
-from errors import MigrationError
+from database import connect, exclusive, held
+from errors import HistoryError, MigrationError, RoleError
+from indexes import IndexConflictError, clear_the_way, concurrent_index, require_valid
 from log import log
 from migration_files import Migration, pending
+from passwords import set_password
 from psycopg2 import extensions, sql
-from secret_store import Credential
+from secret_store import Credential, new_credential
 from settings import Settings
 from statements import Statement
 
 # Rather than have all that use a table wait behind it, a migration fails. A file may set its own.
 _LOCK_TIMEOUT = "10s"
+# Longer than Lambda runs: should the function die, nobody logs in with it later.
+_LOGIN_LASTS = timedelta(minutes=20)
 _IN_TRANSACTION_BLOCK = "25001"
 
 
-def applied_migrations(cursor: extensions.cursor) -> dict[str, str]:
-    """Return the checksum of each file that was applied, by name."""
-    cursor.execute("SELECT to_regclass('bootstrap.migrations') IS NOT NULL")
-    if not _value(cursor):
+def applied_migrations(cursor: extensions.cursor, settings: Settings) -> dict[str, str]:
+    """Return the checksum of each file that was applied, by name; RoleError when the table is not the master's."""
+    if not _ledger_exists(cursor, settings):
         return {}
-    cursor.execute("SELECT name, checksum FROM bootstrap.migrations ORDER BY name")
+    cursor.execute(sql.SQL("SELECT name, checksum FROM {} ORDER BY name").format(_ledger(settings)))
     return dict(cursor.fetchall())
 
 
-def create_ledger(cursor: extensions.cursor) -> None:
-    """Make the table of applied files, in a schema that only the master user reaches."""
-    cursor.execute("SELECT to_regclass('bootstrap.migrations') IS NULL")
-    if _value(cursor):
-        cursor.execute("CREATE SCHEMA IF NOT EXISTS bootstrap")
-        cursor.execute(
-            "CREATE TABLE bootstrap.migrations ("
-            "name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
+def create_ledger(cursor: extensions.cursor, settings: Settings) -> None:
+    """Make the application's table of applied files, which its owner may add to and nobody may change.
+
+    It stands in a schema of the master's, so that no application can put something else in its place.
+    """
+    if _ledger_exists(cursor, settings):
+        return
+    cursor.execute("CREATE SCHEMA IF NOT EXISTS bootstrap")
+    names = {"ledger": _ledger(settings), "owner": sql.Identifier(settings.owner)}
+    for statement in (
+        "CREATE TABLE {ledger} ("
+        "name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
+        "GRANT USAGE ON SCHEMA bootstrap TO {owner}",
+        "GRANT SELECT, INSERT ON {ledger} TO {owner}",
+    ):
+        cursor.execute(sql.SQL(statement).format(**names))
 
 
-def migrate(
-    connection: extensions.connection, master: Credential, settings: Settings, files: Sequence[Migration]
-) -> list[str]:
+def migrate(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:
     """Apply the pending files in order; return the names of those that this invocation ran."""
-    done = []
-    for file in files:
-        with exclusive(connection) as cursor:
-            # Read again under the lock: another invocation may have been quicker.
-            if file in pending(files, applied_migrations(cursor)):
-                _apply(cursor, file, master, settings)
-                done.append(file.name)
-        connection.reset()  # a file's SET must not reach the next one
-    return done
+    with held(connection, settings.migrations_lock) as cursor:
+        # Read again under the lock: another invocation may have been quicker.
+        waiting = pending(files, applied_migrations(cursor, settings))
+        if waiting:
+            login = new_credential(settings.deployer)
+            role = sql.Identifier(settings.deployer)
+            try:
+                set_password(cursor, login)
+                end = datetime.now(UTC) + _LOGIN_LASTS
+                cursor.execute(sql.SQL("ALTER ROLE {} LOGIN VALID UNTIL {}").format(role, sql.Literal(end.isoformat())))
+                for file in waiting:
+                    _apply(file, login, settings)
+            finally:
+                with suppress(psycopg2.Error):  # then the master's session is lost, and the login ends by itself
+                    cursor.execute(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(role))
+    return [file.name for file in waiting]
 
 
-def _apply(cursor: extensions.cursor, file: Migration, master: Credential, settings: Settings) -> None:
+def record(connection: extensions.connection, settings: Settings, files: Sequence[Migration], name: str) -> None:
+    """Record the next pending file as applied, because a person ran it by hand: it takes longer than Lambda allows."""
+    with exclusive(connection, settings.migrations_lock) as cursor:
+        waiting = [file.name for file in pending(files, applied_migrations(cursor, settings))]
+        if waiting[:1] != [name]:
+            wanted = f"the next is {waiting[0]}" if waiting else "none is pending"
+            raise HistoryError(f"{name} cannot be recorded as applied: {wanted}.")
+        [file] = [file for file in files if file.name == name]
+        _record(cursor, file, settings)
+
+
+def _apply(file: Migration, login: Credential, settings: Settings) -> None:
     log("migration started", file=file.name)
-    if file.in_transaction:
-        cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-        _run(cursor, file, settings)
-        cursor.execute("RESET ROLE")
-    else:
-        # This transaction only keeps the lock; the statements run beside it.
-        with closing(connect(settings, master)) as beside:
-            beside.autocommit = True
-            with beside.cursor() as outside:
-                _drop_unfinished_indexes(outside, file, settings)
-                _run(outside, file, settings)
-    cursor.execute("INSERT INTO bootstrap.migrations (name, checksum) VALUES (%s, %s)", [file.name, file.checksum])
+    with closing(connect(settings, login, role=settings.owner, search_path=settings.schema)) as session:
+        session.autocommit = not file.in_transaction
+        with session.cursor() as cursor:
+            if file.in_transaction:
+                cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
+            _run(cursor, file)
+            cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(settings.owner)))
+            _record(cursor, file, settings)
+        if file.in_transaction:
+            session.commit()
     log("migration applied", file=file.name, statements=len(file.statements))
 
 
-def _run(cursor: extensions.cursor, file: Migration, settings: Settings) -> None:
-    """Send the statements as the role that is to own what they make."""
-    cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(settings.owner)))
-    cursor.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(settings.schema)))
+def _run(cursor: extensions.cursor, file: Migration) -> None:
+    """Send the statements one by one, so that an error can name the line."""
     for statement in file.statements:
+        index = None if file.in_transaction else concurrent_index(statement.text)
         try:
+            if index and clear_the_way(cursor, index):
+                log("unfinished index dropped", index=index.name)
             cursor.execute(statement.text)
+            if index:
+                require_valid(cursor, index)
         except psycopg2.Error as error:
             raise MigrationError(_explain(file, statement, error)) from error
+        except IndexConflictError as error:
+            raise MigrationError(f"{file.name}:{statement.line}: {error}") from error
+
+
+def _record(cursor: extensions.cursor, file: Migration, settings: Settings) -> None:
+    insert = sql.SQL("INSERT INTO {} (name, checksum) VALUES (%s, %s)").format(_ledger(settings))
+    cursor.execute(insert, [file.name, file.checksum])
+
+
+def _ledger_exists(cursor: extensions.cursor, settings: Settings) -> bool:
+    cursor.execute(
+        "SELECT pg_get_userbyid(nspowner) = current_user,"
+        " EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = %s)"
+        " FROM pg_namespace WHERE nspname = 'bootstrap'",
+        [settings.schema],
+    )
+    own, exists = cursor.fetchone() or (True, False)
+    if not own:
+        raise RoleError("The schema 'bootstrap' exists and is not the master user's: rename it, then apply again.")
+    return bool(exists)
+
+
+def _ledger(settings: Settings) -> sql.Identifier:
+    return sql.Identifier("bootstrap", settings.schema)
 
 
 def _explain(file: Migration, statement: Statement, error: psycopg2.Error) -> str:
@@ -88,26 +145,3 @@ def _explain(file: Migration, statement: Statement, error: psycopg2.Error) -> st
     message = error.diag.message_primary or str(error).strip()
     hint = " (put `-- transaction: none` on the file's first line)" if error.pgcode == _IN_TRANSACTION_BLOCK else ""
     return f"{file.name}:{line}: {message}{hint}"
-
-
-def _drop_unfinished_indexes(cursor: extensions.cursor, file: Migration, settings: Settings) -> None:
-    """Remove what an interrupted CREATE INDEX CONCURRENTLY of this file left, or IF NOT EXISTS would keep it."""
-    cursor.execute(
-        "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
-        " WHERE NOT indisvalid AND relkind = 'i' AND relnamespace = %s::regnamespace",
-        [_quoted(cursor, settings.schema)],
-    )
-    for (name,) in cursor.fetchall():
-        if any(name in statement.text for statement in file.statements):
-            cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(settings.schema, name)))
-            log("unfinished index dropped", index=name)
-
-
-def _quoted(cursor: extensions.cursor, name: str) -> str:
-    return sql.Identifier(name).as_string(cursor)
-
-
-def _value(cursor: extensions.cursor) -> object:
-    row = cursor.fetchone()
-    assert row is not None
-    return row[0]

@@ -13,7 +13,7 @@ def ensure_login(connection: extensions.connection, store: SecretStore, settings
     The secret comes first: when the function dies in between, the next run finds the value and sets it.
     """
     arn = _secret_of(user)
-    with exclusive(connection) as cursor:
+    with exclusive(connection, settings.roles_lock) as cursor:
         credential = _usable(store.current(arn), user)
         if credential and accepts(settings, credential):
             return False

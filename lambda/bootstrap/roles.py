@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from errors import RoleError
 from psycopg2 import extensions, sql
 from settings import Settings, User
 
@@ -19,6 +20,10 @@ _PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {
 _NONE: tuple[set[str], set[str]] = (set(), set())  # of those who act as another role
 _ATTRIBUTES = "rolcanlogin, rolinherit, rolcreatedb, rolcreaterole, rolsuper"
 _LOGIN_ONLY = (True, False, False, False, False)
+# What a role is for, as its comment begins.
+_KINDS = {"write": "application", "application": "application by IAM", "read": "user", "migrate": "user"}
+# Parameters that PostgreSQL stores as a list of quoted names.
+_QUOTED_LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,11 @@ class Change:
 
 
 def changes(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
-    """Yield what differs from the settings. Each change is read off the catalog when its turn comes."""
+    """Yield what differs from the settings. Each change is read off the catalog when its turn comes.
+
+    RoleError, before anything is yielded, when a role or the schema is not this application's.
+    """
+    _refuse_what_is_not_ours(cursor, settings)
     yield from _owner(cursor, settings)
     yield from _schema(cursor, settings)
     for user in settings.users:
@@ -48,6 +57,14 @@ def _owner(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
     if not membership:
         # Since PostgreSQL 16 a role's maker may grant it, to itself too, but does not act for it.
         yield _change(f"join {settings.owner}", "GRANT {} TO CURRENT_USER", settings.owner)
+    yield from _marked(cursor, settings, settings.owner, "owner")
+    if not _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", settings.deployer):
+        yield _change(f"make role {settings.deployer}", "CREATE ROLE {} NOLOGIN NOINHERIT", settings.deployer)
+    if settings.owner not in _held_by(cursor, settings.deployer):
+        yield _change(
+            f"let {settings.deployer} act as {settings.owner}", "GRANT {} TO {}", settings.owner, settings.deployer
+        )
+    yield from _marked(cursor, settings, settings.deployer, "migrations")
 
 
 def _schema(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
@@ -75,30 +92,30 @@ def _schema(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
 
 
 def _login(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
-    cursor.execute(
-        f"SELECT {_ATTRIBUTES}, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",  # noqa: S608
-        [user.name],
-    )
-    *attributes, comment = cursor.fetchone() or (None,)
+    cursor.execute(f"SELECT {_ATTRIBUTES} FROM pg_roles WHERE rolname = %s", [user.name])  # noqa: S608
+    attributes = cursor.fetchone()
     if not attributes:
         yield _change(f"make user {user.name}", "CREATE ROLE {} LOGIN NOINHERIT", user.name)
-    elif tuple(attributes) != _LOGIN_ONLY:
+    elif attributes != _LOGIN_ONLY:
         yield _change(f"limit user {user.name}", "ALTER ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE", user.name)
-    if comment != _mark(settings):
-        yield Change(
-            f"mark user {user.name}",
-            (sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(user.name), sql.Literal(_mark(settings))),),
-        )
+    yield from _marked(cursor, settings, user.name, _KINDS[user.access])
+
+
+def _marked(cursor: extensions.cursor, settings: Settings, role: str, kind: str) -> Iterator[Change]:
+    mark = f"{kind} {_mark(settings)}"
+    if _comment(cursor, role) != mark:
+        comment = sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), sql.Literal(mark))
+        yield Change(f"mark {role}", (comment,))
+
+
+def _comment(cursor: extensions.cursor, role: str) -> str | None:
+    cursor.execute("SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [role])
+    found: tuple[str | None] | None = cursor.fetchone()
+    return found[0] if found else None
 
 
 def _memberships(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
-    cursor.execute(
-        "SELECT held.rolname FROM pg_auth_members"
-        " JOIN pg_roles held ON held.oid = roleid JOIN pg_roles holder ON holder.oid = member"
-        " WHERE holder.rolname = %s",
-        [user.name],
-    )
-    held = {name for (name,) in cursor.fetchall()}
+    held = _held_by(cursor, user.name)
     if user.auth == "iam" and "rds_iam" not in held:
         # For a member of rds_iam the instance takes no password, so an old one is only something to lose.
         name = sql.Identifier(user.name)
@@ -113,6 +130,17 @@ def _memberships(cursor: extensions.cursor, settings: Settings, user: User) -> I
             yield _change(f"let {user.name} act as {role}", "GRANT {} TO {}", role, user.name)
         if role != settings.acts_as(user) and role in held:
             yield _change(f"stop {user.name} acting as {role}", "REVOKE {} FROM {}", role, user.name)
+
+
+def _held_by(cursor: extensions.cursor, role: str) -> set[str]:
+    """Return the roles that a role is a member of."""
+    cursor.execute(
+        "SELECT held.rolname FROM pg_auth_members"
+        " JOIN pg_roles held ON held.oid = roleid JOIN pg_roles holder ON holder.oid = member"
+        " WHERE holder.rolname = %s",
+        [role],
+    )
+    return {name for (name,) in cursor.fetchall()}
 
 
 def _privileges(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
@@ -173,15 +201,16 @@ def _role_settings(cursor: extensions.cursor, settings: Settings, user: User) ->
         " WHERE rolname = %s AND setdatabase = 0",
         [user.name],
     )
-    actual = dict(text.split("=", 1) for (text,) in cursor.fetchall())
+    stored = [text.split("=", 1) for (text,) in cursor.fetchall()]
+    actual = {name.lower(): value for name, value in stored}  # some are shown as TimeZone, DateStyle
     if actual == {name: _as_stored(cursor, name, value) for name, value in wanted.items()}:
         return
     role = sql.Identifier(user.name)
     statements = [sql.SQL("ALTER ROLE {} RESET ALL").format(role)]
     for name, value in wanted.items():
         given = (
-            sql.SQL(", ").join(sql.Identifier(part) for part in _schemas(value))
-            if name == "search_path"
+            sql.SQL(", ").join(sql.Identifier(part) for part in _names(value))
+            if name in _QUOTED_LISTS
             else (sql.Literal(value))
         )
         parameter = sql.SQL(".").join(sql.Identifier(part) for part in name.split("."))
@@ -190,21 +219,22 @@ def _role_settings(cursor: extensions.cursor, settings: Settings, user: User) ->
 
 
 def _as_stored(cursor: extensions.cursor, name: str, value: str) -> str:
-    if name != "search_path":
+    if name not in _QUOTED_LISTS:
         return value
-    cursor.execute("SELECT string_agg(quote_ident(name), ', ') FROM unnest(%s) name", [_schemas(value)])
+    cursor.execute("SELECT string_agg(quote_ident(name), ', ') FROM unnest(%s) name", [_names(value)])
     return str(_first(cursor))
 
 
-def _schemas(search_path: str) -> list[str]:
-    return [name.strip().strip('"') for name in search_path.split(",")]
+def _names(listed: str) -> list[str]:
+    return [name.strip().strip('"') for name in listed.split(",")]
 
 
 def _removed(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    wanted = [settings.owner, settings.deployer, *(user.name for user in settings.users)]
     cursor.execute(
-        "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = %s AND rolname <> ALL (%s)"
-        " ORDER BY rolname",
-        [_mark(settings), [user.name for user in settings.users]],
+        "SELECT rolname FROM pg_roles WHERE right(shobj_description(oid, 'pg_authid'), length(%(mark)s)) = %(mark)s"
+        " AND rolname <> ALL (%(wanted)s) ORDER BY rolname",
+        {"mark": _mark(settings), "wanted": wanted},
     )
     for (name,) in cursor.fetchall():
         user, owner = sql.Identifier(name), sql.Identifier(settings.owner)
@@ -219,9 +249,37 @@ def _removed(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
         )
 
 
+def _refuse_what_is_not_ours(cursor: extensions.cursor, settings: Settings) -> None:
+    """A role that somebody else made keeps its rights and its password; a schema keeps its owner."""
+    master = _value(cursor, "SELECT current_user")
+    for role in (settings.owner, settings.deployer, *(user.name for user in settings.users)):
+        exists = _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", role)
+        if exists and not (_comment(cursor, role) or "").endswith(_mark(settings)):
+            raise RoleError(
+                f"Role {role!r} exists and was not made by this bootstrap: choose another name. To hand the role over,"
+                f' as whoever made it: GRANT "{role}" TO "{master}" WITH ADMIN OPTION;'
+                f" COMMENT ON ROLE \"{role}\" IS 'user {_mark(settings)}'"
+            )
+    cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s", [settings.schema])
+    if (found := cursor.fetchone()) and found[0] != settings.owner:
+        raise RoleError(
+            f"Schema {settings.schema!r} exists and belongs to {found[0]!r}: choose another application.schema. To hand"
+            f' the schema over: ALTER SCHEMA "{settings.schema}" OWNER TO "{settings.owner}"'
+        )
+    cursor.execute(
+        "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = %s AND rolname <> %s",
+        [f"{_KINDS['write']} {_mark(settings)}", settings.application.name],
+    )
+    if found := cursor.fetchone():
+        raise RoleError(
+            f"application.user was {found[0]!r} and is now {settings.application.name!r}: what logs in as {found[0]!r}"
+            f" would be shut out. Keep the name, or make a new application beside it."
+        )
+
+
 def _mark(settings: Settings) -> str:
-    """Return the comment by which a later run knows the roles that it may drop."""
-    return f"made by the bootstrap function of database {settings.database}"
+    """Return the end of the comment by which a later run knows the roles that it made."""
+    return f"of schema {settings.schema} in database {settings.database}, made by its bootstrap function"
 
 
 def _change(what: str, statement: str, *names: str) -> Change:

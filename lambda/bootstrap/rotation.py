@@ -5,13 +5,14 @@ safe, the new password first goes to a stand-in role, is tested there, and reach
 together with the label that makes it current. Every step can be run again.
 """
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from database import accepts, connect, exclusive
-from errors import RotationError
+from errors import RoleError, RotationError
 from passwords import require_login, set_password
-from psycopg2 import sql
+from psycopg2 import extensions, sql
 from secret_store import Credential, SecretStore, new_credential
 from settings import Settings, User
 
@@ -50,10 +51,16 @@ class Rotation:
     def _set(self) -> None:
         stand_in = self._stand_in(self._pending())
         role = sql.Identifier(stand_in.username)
-        with closing(connect(self._settings, self._master)) as connection, exclusive(connection) as cursor:
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [stand_in.username])
-            if cursor.fetchone() is None:
+        with self._master_session() as cursor:
+            comment = f"stand-in for {self._user.name} during a rotation"
+            exists = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s"
+            cursor.execute(exists, [stand_in.username])
+            found = cursor.fetchone()
+            if found is None:
                 cursor.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT").format(role))
+                cursor.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(comment)))
+            elif found != (comment,):
+                raise RoleError(f"Role {stand_in.username!r} exists and was not made by a rotation: rename it.")
             set_password(cursor, stand_in)
             # Should the rotation be given up here, the role is of no use to anybody later.
             end = datetime.now(UTC) + timedelta(hours=1)
@@ -68,13 +75,21 @@ class Rotation:
     def _finish(self) -> None:
         credential = self._checked(self._store.version(self._secret, self._version))
         stand_in = self._stand_in(credential)
-        with closing(connect(self._settings, self._master)) as connection, exclusive(connection) as cursor:
+        with self._master_session() as cursor:
             if not accepts(self._settings, credential):
                 set_password(cursor, credential)
             cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(stand_in.username)))
             # Before the commit: when this call fails, the old password stays both set and current.
             self._store.make_current(self._secret, self._version)
         require_login(self._settings, credential)
+
+    @contextmanager
+    def _master_session(self) -> Iterator[extensions.cursor]:
+        with (
+            closing(connect(self._settings, self._master)) as connection,
+            exclusive(connection, self._settings.roles_lock) as cursor,
+        ):
+            yield cursor
 
     def _pending(self) -> Credential:
         return self._checked(self._store.pending(self._secret, self._version))

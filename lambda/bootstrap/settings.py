@@ -20,7 +20,7 @@ APPLICATION_SETTINGS = {
 
 T = TypeVar("T")
 
-_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # "_owner" must fit into PostgreSQL's 63 bytes
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # "_deploy" must fit into PostgreSQL's 63 bytes
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,55}")  # "_next" likewise
 _IAM_USER_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,59}")  # the application's user and "_iam"
 # Names that PostgreSQL or RDS keeps for itself, as in modules/bootstrap. "rds" is one because of "rds_iam".
@@ -28,7 +28,9 @@ _RESERVED_NAME = re.compile(
     r"pg_.*|rds_.*|rds|rdsadmin|rdsproxyadmin|rdsrepladmin|rdstopmgr|postgres"
     r"|public|none|user|current_user|current_role|session_user"
 )
-_PARAMETER_NAME = re.compile(r"[a-z_]+(\.[a-z_]+)?")
+_PARAMETER_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
+# Who a session acts as is decided by the user's access.
+_NO_SETTINGS = ("role", "session_authorization")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,26 @@ class Settings:
     def owner(self) -> str:
         """Return the role that owns the schema and all in it; nobody logs in as it."""
         return f"{self.schema}_owner"
+
+    @property
+    def deployer(self) -> str:
+        """Return the role that logs in to run migrations, and can act as the owner and as nobody else."""
+        return f"{self.schema}_deploy"
+
+    @property
+    def database_lock(self) -> str:
+        """Name the lock of what all applications of the database share."""
+        return "bootstrap"
+
+    @property
+    def roles_lock(self) -> str:
+        """Name the lock of the application's roles and passwords."""
+        return f"bootstrap roles {self.schema}"
+
+    @property
+    def migrations_lock(self) -> str:
+        """Name the lock of the application's migrations, which a rotation need not wait for."""
+        return f"bootstrap migrations {self.schema}"
 
     @property
     def application(self) -> User:
@@ -86,6 +108,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     for user in settings.users:
         if user.name == settings.owner:
             raise SettingsError(f"No user may be called {user.name!r}: that role owns schema {schema!r}.")
+        if user.name == settings.deployer:
+            raise SettingsError(f"No user may be called {user.name!r}: that role runs the migrations.")
         if user.name.endswith("_next"):
             raise SettingsError(f"No user may be called {user.name!r}: rotation makes and drops such roles.")
         if _RESERVED_NAME.fullmatch(user.name):
@@ -149,9 +173,15 @@ def _access(text: str) -> Access:
 
 
 def _role_settings(text: str) -> dict[str, str]:
-    settings: dict[str, str] = {name: str(value) for name, value in json.loads(text).items()}
-    for name in settings:
-        _matching(_PARAMETER_NAME)(name)
+    """Read parameters by name, in lower case: PostgreSQL takes any case, and shows some as TimeZone."""
+    settings: dict[str, str] = {}
+    for given, value in json.loads(text).items():
+        name = _matching(_PARAMETER_NAME)(given.lower())
+        if name in settings:
+            raise ValueError(f"{name} is given twice")
+        if name in _NO_SETTINGS:
+            raise ValueError(f"{name} cannot be set: access decides whom a user acts as")
+        settings[name] = str(value)
     return settings
 
 

@@ -60,7 +60,7 @@ variable "application" {
   }
 
   validation {
-    condition     = !can(regex(local.reserved_users, var.application.user)) && !contains([var.database.master_user, "${var.application.schema}_owner"], var.application.user)
+    condition     = !can(regex(local.reserved_users, var.application.user)) && !contains([var.database.master_user, "${var.application.schema}_owner", "${var.application.schema}_deploy"], var.application.user)
     error_message = "application.user must not be ${var.application.user}: PostgreSQL or RDS reserves it, or it is the database's master user or the schema's owner. Choose another name."
   }
 
@@ -106,8 +106,8 @@ variable "further_users" {
   }
 
   validation {
-    condition     = length(setintersection(keys(var.further_users), [var.database.master_user, var.application.user, "${var.application.user}_iam", "${var.application.schema}_owner"])) == 0
-    error_message = "further_users must not have the database's master user, the application's two (${var.application.user}, ${var.application.user}_iam) or the schema's owner (${var.application.schema}_owner)."
+    condition     = length(setintersection(keys(var.further_users), [var.database.master_user, var.application.user, "${var.application.user}_iam", "${var.application.schema}_owner", "${var.application.schema}_deploy"])) == 0
+    error_message = "further_users must not have the database's master user, the application's two (${var.application.user}, ${var.application.user}_iam) or the schema's roles (${var.application.schema}_owner, ${var.application.schema}_deploy)."
   }
 }
 

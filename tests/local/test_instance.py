@@ -187,7 +187,7 @@ def test_a_client_that_vanishes_takes_its_server_connection_along(instance: Inst
     connection.close()
     with instance.connect(MASTER_USER, MASTER_PASSWORD) as watcher:
         deadline = time.monotonic() + 5
-        while value(watcher, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {process}"):  # noqa: S608
+        while value(watcher, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {process}"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

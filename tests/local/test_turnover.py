@@ -118,7 +118,7 @@ def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployme
         )  # fmt: skip
     assert done.returncode == 1
     assert "9999_broken.sql:2" in done.stderr
-    assert deployment.query("SELECT name FROM bootstrap.migrations") == [("0001_users.sql",)]
+    assert deployment.query("SELECT name FROM bootstrap.app") == [("0001_users.sql",)]
 
 
 def test_psql_opens_where_the_function_connects(deployment: Deployment, folder: Path) -> None:

@@ -5,6 +5,7 @@ AWSCURRENT moves with put_secret_value and update_secret_version_stage, AWSPENDI
 """
 
 import contextlib
+import copy
 import importlib.util
 import itertools
 import json
@@ -72,6 +73,21 @@ class Target:
             "APPLICATION_IAM_USER": self.iam_user,
             "APPLICATION_SCHEMA": self.schema,
         }
+
+    def neighbour(self, migrations: Path) -> "Target":
+        """Make another application on the same database."""
+        other = copy.copy(self)
+        other.migrations = migrations
+        other.user, other.schema = f"{self.user}_b", f"{self.schema}_b"
+        other.iam_user = f"{other.user}_iam"
+        other.secret = self.make_secret()
+        other.environment = self.environment | {
+            "APPLICATION_SECRET_ARN": other.secret,
+            "APPLICATION_USER": other.user,
+            "APPLICATION_IAM_USER": other.iam_user,
+            "APPLICATION_SCHEMA": other.schema,
+        }
+        return other
 
     def make_secret(self, value: str | None = None) -> str:
         given = {"SecretString": value} if value else {}
@@ -178,7 +194,11 @@ def _installations() -> list[Binaries]:
     return found
 
 
-@pytest.fixture(scope="session", params=_installations(), ids=lambda binaries: f"postgres{binaries.version}")
+INSTALLATIONS = _installations()
+NEWEST = max(INSTALLATIONS, key=lambda binaries: binaries.version)
+
+
+@pytest.fixture(scope="session", params=INSTALLATIONS, ids=lambda binaries: f"postgres{binaries.version}")
 def server(certificate_folder: Path, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     certificates = Certificates(certificate_folder)
     server = PostgresServer.start(
@@ -225,3 +245,12 @@ def target(server: PostgresServer, certificate_folder: Path, secrets_manager: An
     yield target
     with server.administrator() as cursor:
         cursor.execute(f"DROP DATABASE {target.database} WITH (FORCE)")
+
+
+@pytest.fixture
+def neighbour(target: Target, tmp_path: Path) -> Target:
+    """Make a second application on the target's database, with files of its own."""
+    migrations = tmp_path / "neighbour"
+    migrations.mkdir()
+    (migrations / "0001_orders.sql").write_text("CREATE TABLE orders (id bigint);")
+    return target.neighbour(migrations)

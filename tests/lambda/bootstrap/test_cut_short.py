@@ -13,10 +13,10 @@ import pytest
 import secret_store
 from psycopg2 import extensions
 
-from local.postgres import find_binaries
+from .conftest import NEWEST
 
 # One version will do: what may be interrupted is the function's doing, not the server's.
-pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 MIGRATIONS = {
     "0002_orders.sql": "CREATE TABLE orders (id serial, what text);\nINSERT INTO orders (what) VALUES ('tea');",
@@ -86,7 +86,8 @@ def start_over(target: Any) -> None:
     """Remove all that apply made: quicker than another database."""
     owner = f"{target.schema}_owner"
     target.inspect(f"DROP SCHEMA {target.schema}, bootstrap CASCADE; DROP OWNED BY {owner}")
-    target.inspect(f"DROP ROLE {owner}, {target.user}, {target.iam_user}; GRANT USAGE ON SCHEMA public TO PUBLIC")
+    target.inspect(f"DROP ROLE {owner}, {target.schema}_deploy, {target.user}, {target.iam_user}")
+    target.inspect("GRANT USAGE ON SCHEMA public TO PUBLIC")
     target.secret = target.environment["APPLICATION_SECRET_ARN"] = target.make_secret()
 
 
@@ -99,7 +100,6 @@ OBJECTS = {
     " WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
     "defaults": "SELECT defaclobjtype, defaclacl::text FROM pg_default_acl",
     "schemas": "SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'",
-    "ledger": "SELECT name, checksum FROM bootstrap.migrations",
     "roles": "SELECT rolname, rolcanlogin, rolinherit, rolcreatedb, rolcreaterole, setconfig,"
     " shobj_description(pg_roles.oid, 'pg_authid') FROM pg_roles"
     " LEFT JOIN pg_db_role_setting ON setrole = pg_roles.oid",
@@ -115,6 +115,7 @@ def portrait(target: Any) -> dict[str, list[str]]:
         for name, query in OBJECTS.items():
             cursor.execute(query)
             found[name] = sorted(map(repr, cursor.fetchall()))
+    found["ledger"] = target.inspect(f"SELECT name, checksum FROM bootstrap.{target.schema}")
     found["rows"] = target.query("SELECT users.id, name, what, price FROM users, orders ORDER BY 1")
     return found
 

@@ -11,18 +11,21 @@ from typing import Any
 
 import pytest
 
-from local.postgres import find_binaries
+from .conftest import NEWEST
 
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
 INVOKE = "import handler, json; print(json.dumps(handler.handler({'action': 'apply'}, None)))"
 
-pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 
 @pytest.fixture
 def unpacked(target: Any, tmp_path: Path) -> Path:
+    return unpack(target, tmp_path / "task")
+
+
+def unpack(target: Any, folder: Path) -> Path:
     """Unpack the function as its zip is, with the test's migrations."""
-    folder = tmp_path / "task"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("migrations", "__pycache__"))
     (folder / "migrations").symlink_to(target.migrations)
     return folder
@@ -49,6 +52,15 @@ def test_invocations_at_once_apply_everything_once(target: Any, unpacked: Path) 
     assert ran == ["0001_users.sql", "0002_slow.sql", "0003_index.sql"]
     assert [answer["passwords"] for answer in answers].count([target.user]) == 1
     assert len(target.query("SELECT * FROM users")) == 3
+
+
+def test_two_applications_of_a_database_may_begin_at_once(target: Any, neighbour: Any, tmp_path: Path) -> None:
+    both = [start(one, unpack(one, tmp_path / one.user)) for one in (target, neighbour)]
+    answers = [json.loads(invocation.communicate(timeout=60)[0].splitlines()[-1]) for invocation in both]
+
+    assert [answer["migrations"] for answer in answers] == [["0001_users.sql"], ["0001_orders.sql"]]
+    for one in (target, neighbour):
+        assert one.invoke() == {"application_user": one.user, "migrations": [], "changes": [], "passwords": []}
 
 
 def test_a_killed_process_holds_nothing_up(target: Any, unpacked: Path) -> None:

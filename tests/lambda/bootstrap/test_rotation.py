@@ -8,9 +8,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from local.postgres import find_binaries
+from .conftest import NEWEST
 
-pytestmark = pytest.mark.parametrize("server", [find_binaries()], indirect=True, ids=["postgres"])
+pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 

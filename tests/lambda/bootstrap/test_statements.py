@@ -40,6 +40,23 @@ def test_split(text: str, expected: list[tuple[int, str]]) -> None:
     ("text", "line"), [("SELECT 1;\nSELECT 'a;", 2), ("\n/* a /* b */", 2), ("DO\n$a$ ; $b$", 2), ('SELECT "a', 1)]
 )
 def test_what_does_not_end_is_refused_with_its_line(text: str, line: int) -> None:
-    with pytest.raises(statements.UnfinishedError) as refusal:
+    with pytest.raises(statements.UnreadableError) as refusal:
         list(statements.split(text))
     assert refusal.value.line == line
+
+
+class Counting(str):
+    """Count how much of the text is searched for line ends."""
+
+    searched = 0
+
+    def count(self, what: str, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+        Counting.searched += (len(self) if end is None else end) - start
+        return super().count(what, start, end)
+
+
+def test_splitting_reads_a_large_file_once() -> None:
+    text = Counting("INSERT INTO t VALUES (1, 'x;y');\n" * 2000)
+
+    assert len(list(statements.split(text))) == 2000
+    assert Counting.searched <= len(text)

@@ -48,7 +48,7 @@ def test_application_user_reads_and_writes_but_makes_nothing(target: Any) -> Non
         "CREATE TABLE public.mine ()",
         "TRUNCATE users",
         "DROP TABLE users",
-        "SELECT * FROM bootstrap.migrations",
+        f"SELECT * FROM bootstrap.{target.schema}",
         f"SET ROLE {target.schema}_owner",
     ):
         with pytest.raises(InsufficientPrivilege):
@@ -97,6 +97,22 @@ def test_settings_are_the_roles_own(target: Any) -> None:
         f"set the settings of {target.iam_user}: {changed % 'role, '}",
     ]
     assert target.query("SHOW work_mem") != [("5MB",)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timezone": "Europe/Berlin"},
+        {"TimeZone": "utc", "DateStyle": "ISO, DMY", "IntervalStyle": "iso_8601", "Work_Mem": "5MB"},
+        {"temp_tablespaces": "pg_default, pg_default", "statement_timeout": "5000"},
+        {"plan_cache_mode": "force_custom_plan"},
+    ],
+)
+def test_settings_are_compared_as_the_server_keeps_them(target: Any, settings: dict[str, str]) -> None:
+    target.invoke(APPLICATION_SETTINGS=json.dumps(settings))
+
+    assert target.invoke()["changes"] == []
+    assert target.invoke(APPLICATION_SETTINGS="{}")["changes"] != []
 
 
 def test_search_path_may_name_several_schemas(target: Any) -> None:
@@ -236,6 +252,8 @@ def test_master_user_is_never_made_an_application_user(target: Any) -> None:
         ("APPLICATION_IAM_USER", "App", "APPLICATION_IAM_USER is malformed"),
         ("APPLICATION_SCHEMA", "My Schema", "APPLICATION_SCHEMA is malformed"),
         ("APPLICATION_SETTINGS", '{"a; b": "c"}', "APPLICATION_SETTINGS is malformed"),
+        ("APPLICATION_SETTINGS", '{"TimeZone": "utc", "timezone": "utc"}', "timezone is given twice"),
+        ("APPLICATION_SETTINGS", '{"Role": "app_master"}', "role cannot be set"),
         ("FURTHER_USERS", "[]", "FURTHER_USERS is malformed"),
         ("FURTHER_USERS", '{"ada": {"access": "read", "auth": "ldap"}}', "'ldap' must be one of iam, password"),
         ("FURTHER_USERS", '{"ada": {"access": "write", "auth": "iam"}}', "must be read or migrate"),

@@ -1,0 +1,91 @@
+"""One bootstrap is one application: several share a database, and none touches what it did not make."""
+
+import json
+from typing import Any
+
+import pytest
+
+
+def refused(target: Any, words: str, **environment: str) -> None:
+    with pytest.raises(Exception, match=words) as refusal:
+        target.invoke(**environment)
+    assert type(refusal.value).__name__ == "RoleError"
+
+
+def test_two_applications_live_side_by_side(target: Any, neighbour: Any) -> None:
+    assert target.invoke()["migrations"] == ["0001_users.sql"]
+    assert neighbour.invoke()["migrations"] == ["0001_orders.sql"]
+    nothing = {"migrations": [], "changes": [], "passwords": []}
+    for one in (target, neighbour, target):
+        assert one.invoke() == {"application_user": one.user} | nothing
+
+    assert target.query("SELECT count(*) FROM users") == [(3,)]
+    assert neighbour.query("SELECT count(*) FROM orders") == [(0,)]
+    with pytest.raises(Exception, match="permission denied for schema"):
+        neighbour.query(f"SELECT * FROM {target.schema}.users")
+
+
+def test_a_user_of_another_application_is_refused_by_name(target: Any, neighbour: Any) -> None:
+    target.invoke()
+    neighbour.environment["APPLICATION_USER"] = target.user
+
+    refused(neighbour, f"Role '{target.user}' exists and was not made by this bootstrap")
+    target.connect().close()
+    assert neighbour.inspect("SELECT 1 FROM pg_namespace WHERE nspname = %s", neighbour.schema) == []
+
+
+def test_a_role_that_a_person_made_is_never_adopted(target: Any) -> None:
+    target.inspect(f"CREATE ROLE {target.user} LOGIN CREATEDB PASSWORD 'a person''s'")
+    refused(target, "To hand the role over")
+    assert target.inspect("SELECT rolcreatedb FROM pg_roles WHERE rolname = %s", target.user) == [(True,)]
+
+    with pytest.raises(Exception, match="was not made by this bootstrap") as refusal:
+        target.invoke()
+    target.inspect(str(refusal.value).partition("whoever made it: ")[2])
+    target.invoke()
+    target.connect().close()
+
+
+def test_a_further_user_that_a_person_made_is_neither_adopted_nor_dropped(target: Any) -> None:
+    person = f"{target.user}_person"
+    target.inspect(f"CREATE ROLE {person} LOGIN")
+    refused(target, f"Role '{person}' exists", FURTHER_USERS=json.dumps({person: {"access": "read", "auth": "iam"}}))
+    target.invoke(FURTHER_USERS="{}")
+
+    assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", person) == [(1,)]
+
+
+def test_a_stand_in_that_a_person_made_is_not_given_a_password(target: Any) -> None:
+    target.invoke()
+    target.inspect(f"CREATE ROLE {target.user}_next LOGIN")
+    with pytest.raises(Exception, match="_next' exists and was not made by a rotation"):
+        target.rotate(target.begin_rotation())
+    target.inspect(f"DROP ROLE {target.user}_next")
+
+
+def test_a_schema_that_a_person_made_is_refused(target: Any) -> None:
+    target.inspect(f"CREATE SCHEMA {target.schema}")
+
+    refused(target, f"Schema '{target.schema}' exists and belongs to 'rdsadmin'")
+    assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", target.user) == []
+
+
+def test_a_schema_called_bootstrap_that_a_person_made_is_refused(target: Any) -> None:
+    target.inspect("CREATE SCHEMA bootstrap")
+
+    refused(target, "The schema 'bootstrap' exists and is not the master user's")
+
+
+def test_another_schema_for_the_same_user_is_refused_and_nothing_is_lost(target: Any) -> None:
+    target.invoke()
+
+    refused(target, f"Role '{target.user}' exists", APPLICATION_SCHEMA=f"{target.schema}_b")
+    assert target.query("SELECT count(*) FROM users") == [(3,)]
+    assert target.inspect("SELECT 1 FROM pg_namespace WHERE nspname = %s", f"{target.schema}_b") == []
+
+
+def test_another_name_for_the_application_s_user_is_refused_and_nothing_is_lost(target: Any) -> None:
+    target.invoke()
+
+    refused(target, f"application.user was '{target.user}' and is now", APPLICATION_USER=f"{target.user}_b")
+    assert target.query("SELECT count(*) FROM users") == [(3,)]
