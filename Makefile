@@ -37,6 +37,9 @@ CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --ex
 PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
 TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
 
+# Where Terraform remembers what the server was last started with.
+STARTED_WITH := module.database.terraform_data.started_with
+
 comma := ,
 
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
@@ -86,6 +89,13 @@ invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= 
 
 migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap function of ENV= apply what is pending (ACTION=plan: list it)
 	@$(call output,migrator); $(TOOLS)/python lambda/invoke.py "$$output" '{"action": "$(ACTION)"}'
+
+reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
+	@$(call output,function); database=$$($(TF) output -raw database); region=$$(cut -d : -f 4 <<<"$$output"); \
+	  $(TOOLS)/python -m tools.reboot "$$database" "$$region" --show; \
+	  $(call confirm,Reboot $$database? Every connection is lost for about a minute.); \
+	  $(TOOLS)/python -m tools.reboot "$$database" "$$region"
+	@$(TF) apply -input=false -auto-approve -target=$(STARTED_WITH) -replace=$(STARTED_WITH) >/dev/null
 
 psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
 	@$(call output,function); $(TOOLS)/python -m local.psql "$$output"

@@ -44,7 +44,7 @@ def test_an_old_terraform_is_one_clear_line(old_terraform):
     assert "Terraform 1.10.5 is too old: 1.11 or newer is needed." in done.stderr
 
 
-@pytest.mark.parametrize("target", ["invoke", "migrate", "psql"])
+@pytest.mark.parametrize("target", ["invoke", "migrate", "psql", "reboot"])
 def test_what_is_not_deployed_is_one_clear_line(target, tmp_path):
     done = make(target, "ENV=dev", LOCAL_STACK=str(tmp_path), AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.returncode != 0

@@ -256,12 +256,16 @@ def upgrades_need_a_group_of_the_new_family(moto: Moto) -> None:
 
 
 def reboots_need_an_instance_at_work(moto: Moto) -> None:
-    """RebootDBInstance is refused while the instance is not available (API: InvalidDBInstanceStateFault)."""
+    """RebootDBInstance is refused while something else is done with the instance (API: InvalidDBInstanceStateFault).
+
+    A server that does not start with its parameters is rebooted when they are put right (RDS user guide,
+    troubleshooting, incompatible-parameters).
+    """
 
     @moto.around(RDSBackend, "reboot_db_instance")
     def reboot(original: Method, self: Any, db_instance_identifier: str) -> Any:
         database = original(self, db_instance_identifier)
-        if database.status != "available":
+        if database.status not in {"available", "incompatible-parameters"}:
             message = f"Instance {db_instance_identifier} is not in available state."
             raise RDSClientError("InvalidDBInstanceState", message)
         return database

@@ -4,7 +4,7 @@ locals {
   region    = split(":", var.network.log_key_arn)[3]
   account   = split(":", var.network.log_key_arn)[4]
 
-  reserved_users = ["master", "postgres", "rds", "rds_iam", "rdsadmin", "rdsproxyadmin"]
+  reserved_users = [var.database.master_user, "postgres", "rds", "rds_iam", "rdsadmin", "rdsproxyadmin"]
 
   # Who logs in by password, and so has a secret.
   password_users = toset(concat(

@@ -25,6 +25,7 @@ variable "database" {
       ca_file  = string
     })
     iam_authentication = optional(bool, true)
+    master_user        = optional(string, "master")
     master_secret_arn  = string
     key_arn            = string
   })

@@ -96,3 +96,15 @@ variable "log_retention_days" {
   nullable    = false
   default     = 365
 }
+
+variable "database_port" {
+  description = "Port of the hop database, at which the database module makes its instance listen."
+  type        = number
+  nullable    = false
+  default     = 5432
+
+  validation {
+    condition     = var.database_port >= 1150 && var.database_port <= 65535
+    error_message = "database_port must be from 1150 to 65535, as RDS wants it."
+  }
+}

@@ -3,13 +3,17 @@ from typing import Any
 
 import pytest
 
-from tests.plans import Plan, Refusals, plan_module, plan_refusals
+from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals
 
 REFUSALS: Refusals = {
     "no_package": ({"package": "missing.zip"}, "run make package"),
     "no_layer": ({"layer": "missing.zip"}, "run make package"),
     "reserved_user": ({"application": {"user": "rdsproxyadmin"}}, "none of master"),
     "user_of_a_role_of_rds": ({"application": {"user": "rds"}}, "none of master"),  # rds_iam
+    "user_is_the_master": (
+        {"database": {**ARGUMENTS["bootstrap"]["database"], "master_user": "app"}},
+        "none of app, postgres",
+    ),
     "upper_case_user": ({"application": {"user": "App"}}, "lower-case PostgreSQL name"),
     "long_user": ({"application": {"user": "a" * 57}}, "at most 56 characters"),
     "schema_of_the_ledger": ({"application": {"schema": "bootstrap"}}, "application.schema must be"),
