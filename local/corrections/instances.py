@@ -112,12 +112,12 @@ def master_secrets_hold_the_given_user(moto: Moto) -> None:
 
 
 def versions_are_whole(moto: Moto) -> None:
-    """A version of which only the major number is given is reported with a minor one."""
+    """A version of which only the major number is given is reported with a minor one; none at all means a late one."""
 
     @moto.around(DBInstance, "__init__")
     def create(original: Method, self: Any, *args: Any, **kwargs: Any) -> None:
-        if version := kwargs.get("engine_version"):
-            kwargs["engine_version"] = _MINOR_VERSIONS.get(version, version)
+        version = kwargs.get("engine_version") or "17"
+        kwargs["engine_version"] = _MINOR_VERSIONS.get(version, version)
         original(self, *args, **kwargs)
 
     def default_group(database: Any) -> tuple[str, str]:
