@@ -37,7 +37,8 @@ CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --ex
 PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
 TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
 
-# Where Terraform remembers what the server was last started with.
+# What a reboot puts in force, and where Terraform remembers what the server was last started with.
+PARAMETERS   := module.database.aws_db_parameter_group.main
 STARTED_WITH := module.database.terraform_data.started_with
 
 comma := ,
@@ -92,6 +93,8 @@ migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap 
 
 reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
 	@$(call output,function); database=$$($(TF) output -raw database); region=$$(cut -d : -f 4 <<<"$$output"); \
+	  $(TF) plan -input=false -detailed-exitcode -target=$(PARAMETERS) >/dev/null \
+	    || { echo "The parameters of $(ENV) are not as its configuration says. First: make deploy ENV=$(ENV)" >&2; exit 1; }; \
 	  $(TOOLS)/python -m tools.reboot "$$database" "$$region" --show; \
 	  $(call confirm,Reboot $$database? Every connection is lost for about a minute.); \
 	  $(TOOLS)/python -m tools.reboot "$$database" "$$region"
