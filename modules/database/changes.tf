@@ -6,10 +6,7 @@ locals {
 
 # What the server was last started with. `make reboot` replaces this one.
 resource "terraform_data" "started_with" {
-  input = {
-    instance_class  = var.instance_class
-    max_connections = local.max_connections
-  }
+  input = { max_connections = local.max_connections }
 
   lifecycle {
     ignore_changes       = [input]
@@ -20,6 +17,7 @@ resource "terraform_data" "started_with" {
 # Settings that others depend on.
 resource "terraform_data" "settled" {
   input = {
+    instance_class     = var.instance_class
     iam_authentication = var.iam_authentication
     postgres_version   = var.postgres_version
   }
@@ -30,15 +28,15 @@ resource "terraform_data" "settled" {
   }
 }
 
-# A change of `now` triggers; its coming and going do not, so nothing is forgotten when changes.apply changes. Terraform
-# wants one instance in any case: `always`.
+# A change of the instance `now` triggers; its coming and going, when changes.apply changes, do not. `always` is there
+# because Terraform wants one instance.
 resource "terraform_data" "restarts" {
   for_each = merge({ always = null }, local.now ? { now = [var.instance_class, var.postgres_version] } : {})
   input    = each.value
 }
 
 resource "terraform_data" "settings" {
-  for_each = merge({ always = null }, local.now ? { now = [var.iam_authentication, var.postgres_version] } : {})
+  for_each = merge({ always = null }, local.now ? { now = [var.instance_class, var.iam_authentication, var.postgres_version] } : {})
   input    = each.value
 }
 

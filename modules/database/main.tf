@@ -57,14 +57,15 @@ resource "aws_db_instance" "main" {
   monitoring_role_arn                   = aws_iam_role.monitoring.arn
 
   lifecycle {
+    # At once both are remembered anew by the very plan that changes them.
     precondition {
-      condition     = local.now || terraform_data.settled.input.iam_authentication == var.iam_authentication
-      error_message = "iam_authentication cannot change while changes.apply is in_window: functions would log in as the server does not let them yet. Change it with changes.apply = \"now\"."
+      condition     = terraform_data.settled.input.iam_authentication == var.iam_authentication
+      error_message = "iam_authentication cannot change in_window: functions would log in as the server does not let them yet. Apply changes.apply = \"now\" first, alone, and then change it."
     }
 
     precondition {
-      condition     = local.now || terraform_data.settled.input.postgres_version == var.postgres_version
-      error_message = "postgres_version cannot change while changes.apply is in_window: RDS holds the old parameter group until the window, and Terraform could not delete it. Change it with changes.apply = \"now\"."
+      condition     = terraform_data.settled.input.postgres_version == var.postgres_version
+      error_message = "postgres_version cannot change in_window: RDS holds the old parameter group until then, and Terraform could not delete it. Apply changes.apply = \"now\" first, alone, and then change it."
     }
   }
 

@@ -26,7 +26,7 @@ output "final_snapshot" {
 
 output "instance_class" {
   description = "Class of the instance, by which a proxy is measured."
-  value       = local.now ? var.instance_class : terraform_data.started_with.input.instance_class
+  value       = local.now ? var.instance_class : terraform_data.settled.input.instance_class
 }
 
 output "iam_authentication" {

@@ -138,6 +138,8 @@ def test_change_in_the_window_is_not_reckoned_with_before(database: Database) ->
         database.plan(iam_authentication=False, postgres_version=17)
     assert "iam_authentication cannot change" in str(refused.value)
     assert "postgres_version cannot change" in str(refused.value)
+    with pytest.raises(plans.PlanError, match="first, alone"):
+        database.plan(iam_authentication=False, changes={"apply": "now"})
     database.stack.let_window_pass()
     assert database.changed() == []
     assert database.instance()["DBInstanceClass"] == "db.t4g.micro"
