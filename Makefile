@@ -37,6 +37,10 @@ CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --ex
 PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
 TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
 
+# What a reboot puts in force, and where Terraform remembers what the server was last started with.
+PARAMETERS   := module.database.aws_db_parameter_group.main
+STARTED_WITH := module.database.terraform_data.started_with
+
 comma := ,
 
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
@@ -86,6 +90,15 @@ invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= 
 
 migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap function of ENV= apply what is pending (ACTION=plan: list it)
 	@$(call output,migrator); $(TOOLS)/python lambda/invoke.py "$$output" '{"action": "$(ACTION)"}'
+
+reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
+	@$(call output,function); database=$$($(TF) output -raw database); region=$$(cut -d : -f 4 <<<"$$output"); \
+	  $(TF) plan -input=false -detailed-exitcode -target=$(PARAMETERS) >/dev/null \
+	    || { echo "The parameters of $(ENV) are not as its configuration says. First: make deploy ENV=$(ENV)" >&2; exit 1; }; \
+	  $(TOOLS)/python -m tools.reboot "$$database" "$$region" --show; \
+	  $(call confirm,Reboot $$database? Every connection is lost for about a minute.); \
+	  $(TOOLS)/python -m tools.reboot "$$database" "$$region"
+	@$(TF) apply -input=false -auto-approve -target=$(STARTED_WITH) -replace=$(STARTED_WITH) >/dev/null
 
 psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
 	@$(call output,function); $(TOOLS)/python -m local.psql "$$output"

@@ -36,7 +36,8 @@ from moto.rds.models import DBProxyTarget, RDSBackend, rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.corrections import Method, Moto, correct
+from local.corrections import Method, Moto, correct, parameters
+from local.corrections.instances import apply_what_waits
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
 from local.runtime import (
     Archive,
@@ -126,7 +127,10 @@ class Events:
     def instance_created(self, instance: Instance) -> None: ...
 
     def instance_changed(self, instance: Instance) -> None:
-        """An instance was modified or rebooted, or its master password was rotated."""
+        """An instance was modified, or its master password was rotated."""
+
+    def instance_restarted(self, instance: Instance) -> None:
+        """An instance was rebooted, or changed in a way that restarts its server: its parameters are in force."""
 
     def instance_deleted(self, instance: Instance) -> None: ...
 
@@ -184,6 +188,14 @@ class ControlPlane:
 
     def instances(self) -> list[Instance]:
         return [_instance(database) for backend in _backends(rds_backends) for database in backend.databases.values()]
+
+    def let_window_pass(self) -> None:
+        """Make the changes that wait for the maintenance window, which nobody waits for here."""
+        for backend in _backends(rds_backends):
+            for database in list(backend.databases.values()):
+                starts = database.starts
+                apply_what_waits(backend, database)
+                _tell(self.events, database, starts)
 
     def proxies(self) -> list[Proxy]:
         return [_proxy(proxy) for backend in _backends(rds_backends) for proxy in backend.db_proxies.values()]
@@ -354,15 +366,37 @@ def _hook_instances(moto: Moto, events: Events) -> None:
         return database
 
     @moto.around(RDSBackend, "modify_db_instance")
-    def modify(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
-        database = original(self, *args, **kwargs)
-        events.instance_changed(_instance(database))
+    def modify(original: Method, self: Any, db_instance_identifier: str, db_kwargs: Any) -> Any:
+        starts = self.describe_db_instances(db_instance_identifier)[0].starts
+        database = original(self, db_instance_identifier, db_kwargs)
+        _tell(events, database, starts)
         return database
 
+    @moto.around(RDSBackend, "modify_db_parameter_group")
+    def modify_group(original: Method, self: Any, db_parameter_group_name: str, *args: Any, **kwargs: Any) -> Any:
+        group = original(self, db_parameter_group_name, *args, **kwargs)
+        for database in self.databases.values():
+            if database.db_parameter_groups()[0] is group:
+                events.instance_changed(_instance(database))
+        return group
+
     @moto.around(RDSBackend, "reboot_db_instance")
-    def reboot(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
-        database = original(self, *args, **kwargs)
-        events.instance_changed(_instance(database))
+    def reboot(original: Method, self: Any, db_instance_identifier: str) -> Any:
+        """Answer at once; the instance is `rebooting` until its server is back."""
+        database = original(self, db_instance_identifier)
+        database.status = "rebooting"
+
+        def restart() -> None:
+            parameters.restart(database)
+            try:
+                events.instance_restarted(_instance(database))
+            except Exception:
+                _log.exception("%s does not start again", db_instance_identifier)
+                database.status = "incompatible-parameters"
+            else:
+                database.status = "available"
+
+        threading.Thread(target=restart, name=f"reboot of {db_instance_identifier}", daemon=True).start()
         return database
 
     @moto.around(RDSBackend, "delete_db_instance")
@@ -373,6 +407,14 @@ def _hook_instances(moto: Moto, events: Events) -> None:
         if view is not None:
             events.instance_deleted(view)
         return deleted
+
+
+def _tell(events: Events, database: Any, starts: int) -> None:
+    """Tell of a change, and of a restart if there was one since `starts`."""
+    if database.starts == starts:
+        events.instance_changed(_instance(database))
+    else:
+        events.instance_restarted(_instance(database))
 
 
 def _hook_proxies(moto: Moto, events: Events) -> None:
@@ -493,7 +535,6 @@ def _hook_functions(moto: Moto, plane: ControlPlane) -> None:
 
 def _instance(database: Any) -> Instance:
     secret_arn = database.master_user_secret.secret_arn if hasattr(database, "master_user_secret") else None
-    group = database.db_parameter_groups()[0]
     return Instance(
         identifier=database.db_instance_identifier,
         arn=database.arn,
@@ -508,7 +549,7 @@ def _instance(database: Any) -> Instance:
         master_secret_arn=secret_arn,
         engine_version=database.engine_version,
         iam_authentication=bool(database.enable_iam_database_authentication),
-        parameters={name: str(given["ParameterValue"]) for name, given in group.parameters.items()},
+        parameters=dict(parameters.in_force(database)),
         security_group_ids=tuple(database.vpc_security_group_ids),
     )
 

@@ -39,7 +39,8 @@ class InstanceListener(wire.Listener):
         self._socket_path = socket_path
         self._directory = directory
         self._resource_prefix = resource_prefix
-        self._force_ssl = force_ssl
+        self.force_ssl = force_ssl
+        self.iam_authentication = True
         self._clock = clock
 
     async def _serve(self, client: wire.Connection) -> None:
@@ -48,7 +49,7 @@ class InstanceListener(wire.Listener):
             if isinstance(startup, wire.CancelRequest):
                 await self._cancel(client, startup)
                 return
-            if self._force_ssl and not startup.encrypted:
+            if self.force_ssl and not startup.encrypted:
                 client.refuse("28000", _no_entry(startup))  # what rds.force_ssl does in pg_hba.conf
                 return
             server = await self._connect()
@@ -71,6 +72,9 @@ class InstanceListener(wire.Listener):
             user = startup.parameters["user"]
             if not startup.encrypted:
                 client.refuse("28000", _no_entry(startup))
+                return False
+            if not self.iam_authentication:  # then pg_hba.conf asks every user for a password, and a token is none
+                client.refuse("28P01", f'password authentication failed for user "{user}"')
                 return False
             client.write(wire.authentication(wire.AUTHENTICATION_CLEARTEXT))
             token = await wire.read_password(client)

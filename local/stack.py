@@ -141,6 +141,10 @@ class Stack(Events):
         """Name the databases and proxies that run."""
         return [*self._servers, *self._proxies]
 
+    def let_window_pass(self) -> None:
+        """Make the changes that wait for the maintenance window."""
+        self._control_plane.let_window_pass()
+
     def restart_databases(self) -> None:
         """Restart every server, as a reboot of its instance does: every connection is lost."""
         for server in self._servers.values():
@@ -153,7 +157,7 @@ class Stack(Events):
             name=instance.identifier,
             host_name=instance.host,
             certificates=self._certificates,
-            max_connections=int(instance.parameters.get("max_connections", 100)),
+            max_connections=_max_connections(instance),
             master_user=instance.master_username,
             master_password=instance.master_password,
             database=instance.database or "postgres",
@@ -167,8 +171,8 @@ class Stack(Events):
             socket_path=server.socket_path,
             directory=self._control_plane.directory,
             resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
-            force_ssl=instance.parameters.get("rds.force_ssl") == "1",
         )
+        _configure(listener, instance)
         listener.start()
         self._endpoints[instance.host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
         self._write_endpoints()
@@ -176,6 +180,19 @@ class Stack(Events):
 
     def instance_changed(self, instance: Instance) -> None:
         self._servers[instance.identifier].change_master_password(instance.master_password)
+        endpoint = self._endpoints[instance.host]
+        assert isinstance(endpoint.listener, InstanceListener)
+        _configure(endpoint.listener, instance)
+        self._endpoints[instance.host] = replace(
+            endpoint, security_group_ids=instance.security_group_ids, port=instance.port
+        )
+
+    def instance_restarted(self, instance: Instance) -> None:
+        self._servers[instance.identifier].restart(max_connections=_max_connections(instance))
+        self.instance_changed(instance)
+        for proxy in self._control_plane.proxies():  # which learn of max_connections only now
+            if proxy.instance is not None and proxy.instance.identifier == instance.identifier:
+                self.proxy_changed(proxy)
 
     def instance_deleted(self, instance: Instance) -> None:
         if endpoint := self._endpoints.pop(instance.host, None):
@@ -341,6 +358,16 @@ def _authority(root_certificates: str, function: FunctionVersion) -> Authority |
     if name == "amazon-trust-services.pem":
         return "proxy"
     return "rds" if re.fullmatch(rf"rds-{function.region}\.pem", name) else None
+
+
+def _max_connections(instance: Instance) -> int:
+    return int(instance.parameters.get("max_connections", 100))
+
+
+def _configure(listener: InstanceListener, instance: Instance) -> None:
+    """Set what clients meet; rds.force_ssl is 1 where the user does not set it, as in families 15 and later."""
+    listener.force_ssl = instance.parameters.get("rds.force_ssl", "1") == "1"
+    listener.iam_authentication = instance.iam_authentication
 
 
 def _names(archive: Archive) -> list[str]:

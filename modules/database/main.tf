@@ -12,9 +12,9 @@ resource "aws_db_instance" "main" {
   engine_version = tostring(var.postgres_version)
   instance_class = var.instance_class
 
-  db_name  = "app"
-  username = "master"
-  port     = 5432
+  db_name  = var.database.name
+  username = var.database.master_user
+  port     = var.network.database_port
 
   # RDS makes and rotates the master password: Terraform never sees it.
   manage_master_user_password         = true
@@ -39,9 +39,10 @@ resource "aws_db_instance" "main" {
   allow_major_version_upgrade = true # it takes an edit of postgres_version, which a plan shows
   auto_minor_version_upgrade  = true
   engine_lifecycle_support    = "open-source-rds-extended-support-disabled"
-  maintenance_window          = var.windows.maintenance
-  backup_window               = var.windows.backup
-  backup_retention_period     = var.backup_retention_days
+  apply_immediately           = local.now
+  maintenance_window          = var.changes.window
+  backup_window               = var.backups.window
+  backup_retention_period     = var.backups.retention_days
   copy_tags_to_snapshot       = true
 
   deletion_protection       = var.deletion_protection
@@ -54,6 +55,19 @@ resource "aws_db_instance" "main" {
   performance_insights_retention_period = 7
   monitoring_interval                   = 60
   monitoring_role_arn                   = aws_iam_role.monitoring.arn
+
+  lifecycle {
+    # At once both are remembered anew by the very plan that changes them.
+    precondition {
+      condition     = terraform_data.settled.input.iam_authentication == var.iam_authentication
+      error_message = "iam_authentication cannot change in_window: functions would log in as the server does not let them yet. Apply changes.apply = \"now\" first, alone, and then change it."
+    }
+
+    precondition {
+      condition     = terraform_data.settled.input.postgres_version == var.postgres_version
+      error_message = "postgres_version cannot change in_window: RDS holds the old parameter group until then, and Terraform could not delete it. Apply changes.apply = \"now\" first, alone, and then change it."
+    }
+  }
 
   depends_on = [aws_iam_role_policy_attachment.monitoring]
 }

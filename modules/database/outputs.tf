@@ -26,12 +26,17 @@ output "final_snapshot" {
 
 output "instance_class" {
   description = "Class of the instance, by which a proxy is measured."
-  value       = aws_db_instance.main.instance_class
+  value       = local.now ? var.instance_class : terraform_data.settled.input.instance_class
 }
 
 output "iam_authentication" {
   description = "Whether users may log in with IAM tokens."
   value       = aws_db_instance.main.iam_database_authentication_enabled
+}
+
+output "master_user" {
+  description = "Name of the master user, which nobody else can have."
+  value       = aws_db_instance.main.username
 }
 
 output "master_secret_arn" {

@@ -12,10 +12,11 @@ locals {
   # the connection budget and to alarms, so the same is reckoned here.
   max_connections = var.max_connections != null ? var.max_connections : local.memory_gib == null ? 0 : min(5000, floor(0.8 * local.memory_gib * pow(1024, 3) / 9531392))
 
-  # Three slots are kept by PostgreSQL for superusers and two by RDS.
-  max_clients = local.max_connections - 5
+  # While a change waits for a restart the smaller number counts. PostgreSQL keeps three slots for superusers, RDS two.
+  max_clients = min(local.max_connections, terraform_data.started_with.input.max_connections) - 5
 }
 
+# The old group of a major upgrade is deleted once the instance has left it.
 resource "aws_db_parameter_group" "main" {
   name_prefix = "${var.name}-"
   description = "Parameters of ${var.name}"
@@ -27,14 +28,17 @@ resource "aws_db_parameter_group" "main" {
     apply_method = "pending-reboot"
   }
 
+  # These two are RDS's defaults, which keep the apply method of a default: another one would be changed by every apply.
   parameter {
-    name  = "rds.force_ssl"
-    value = "1"
+    name         = "rds.force_ssl"
+    value        = "1"
+    apply_method = "pending-reboot"
   }
 
   parameter {
-    name  = "password_encryption"
-    value = "scram-sha-256"
+    name         = "password_encryption"
+    value        = "scram-sha-256"
+    apply_method = "pending-reboot"
   }
 
   parameter {
@@ -63,11 +67,7 @@ resource "aws_db_parameter_group" "main" {
     value = "1000"
   }
 
-  # Statements are not logged for their kind: ALTER ROLE would bring passwords into the log.
-  parameter {
-    name  = "log_statement"
-    value = "none"
-  }
+  # log_statement stays at its default, none: ALTER ROLE would bring passwords into the log.
 
   lifecycle {
     create_before_destroy = true

@@ -17,6 +17,7 @@ variable "network" {
     security_group_ids = map(string)
     log_key_arn        = string
     location           = object({ partition = string, region = string, account = string })
+    database_port      = optional(number, 5432)
   })
 
   validation {
@@ -30,6 +31,26 @@ variable "tier" {
   type        = string
   nullable    = false
   default     = "database"
+}
+
+variable "database" {
+  description = "Names of the first database and of the master user. Changing one replaces the instance."
+  nullable    = false
+  default     = {}
+  type = object({
+    name        = optional(string, "app")
+    master_user = optional(string, "master")
+  })
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.database.name)) && !contains(["postgres", "rdsadmin", "template0", "template1"], var.database.name)
+    error_message = "database.name ${var.database.name} must be lower-case letters, digits and underscores, begin with a letter, have at most 63 characters, and be none of postgres, rdsadmin, template0, template1."
+  }
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.database.master_user)) && !can(regex("^(pg_|rds)", var.database.master_user)) && !contains(["admin", "public"], var.database.master_user)
+    error_message = "database.master_user ${var.database.master_user} must be lower-case letters, digits and underscores, begin with a letter, have at most 63 characters, not begin with rds or pg_, and be neither admin nor public: RDS or PostgreSQL reserves those."
+  }
 }
 
 variable "postgres_version" {
@@ -51,7 +72,7 @@ variable "instance_class" {
 }
 
 variable "max_connections" {
-  description = "Connections that the server accepts. Null: what the memory of instance_class bears, as RDS itself reckons."
+  description = "Connections that the server accepts. Null: computed from the memory of instance_class. A change needs make reboot."
   type        = number
   default     = null
 
@@ -101,6 +122,11 @@ variable "storage" {
     condition     = coalesce(var.storage.throughput_mib, 500) >= 500 && coalesce(var.storage.throughput_mib, 500) <= 4000
     error_message = "storage.throughput_mib must be from 500 MiB/s, what gp3 includes, to 4000."
   }
+
+  validation {
+    condition     = coalesce(var.storage.throughput_mib, 500) <= 0.25 * coalesce(var.storage.iops, 12000)
+    error_message = "storage.throughput_mib ${coalesce(var.storage.throughput_mib, 500)} is above 0.25 MiB/s for each of ${coalesce(var.storage.iops, 12000)} iops, which is ${0.25 * coalesce(var.storage.iops, 12000)}: give at least ${4 * coalesce(var.storage.throughput_mib, 500)} iops."
+  }
 }
 
 variable "iam_authentication" {
@@ -117,26 +143,34 @@ variable "multi_az" {
   default     = true
 }
 
-variable "backup_retention_days" {
-  description = "How long backups are kept."
-  type        = number
-  nullable    = false
-  default     = 7
-
-  validation {
-    condition     = var.backup_retention_days >= 1 && var.backup_retention_days <= 35
-    error_message = "backup_retention_days must be from 1 to 35: going to 0 or back stops the instance for a while."
-  }
-}
-
-variable "windows" {
-  description = "Hours (UTC) of the daily backup and the weekly maintenance."
+variable "backups" {
+  description = "Days that backups are kept, and hours (UTC) in which they are taken."
   nullable    = false
   default     = {}
   type = object({
-    backup      = optional(string, "03:00-04:00")
-    maintenance = optional(string, "sun:04:30-sun:05:30")
+    retention_days = optional(number, 7)
+    window         = optional(string, "03:00-04:00")
   })
+
+  validation {
+    condition     = var.backups.retention_days >= 1 && var.backups.retention_days <= 35
+    error_message = "backups.retention_days must be from 1 to 35: going to 0 or back stops the instance for a while."
+  }
+}
+
+variable "changes" {
+  description = "When changes are made: now, or in_window. window: hours (UTC) of the weekly maintenance."
+  nullable    = false
+  default     = {}
+  type = object({
+    apply  = optional(string, "now")
+    window = optional(string, "sun:04:30-sun:05:30")
+  })
+
+  validation {
+    condition     = contains(["in_window", "now"], var.changes.apply)
+    error_message = "changes.apply must be now or in_window."
+  }
 }
 
 variable "deletion_protection" {

@@ -37,3 +37,8 @@ output "log_key_arn" {
   description = "The KMS key of every log group in this network."
   value       = aws_kms_key.logs.arn
 }
+
+output "database_port" {
+  description = "Port at which the security groups let clients reach the database."
+  value       = var.database_port
+}

@@ -13,7 +13,7 @@ locals {
   pairs = {
     for pair in distinct(concat(
       flatten([for path in var.paths : [
-        for i in range(length(path) - 1) : { from = path[i], to = path[i + 1], port = 5432 }
+        for i in range(length(path) - 1) : { from = path[i], to = path[i + 1], port = contains(local.databases, path[i + 1]) ? var.database_port : 5432 }
       ]]),
       flatten([for endpoint, users in var.endpoints : [
         for user in users : { from = user, to = endpoint, port = 443 }

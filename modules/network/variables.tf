@@ -106,3 +106,15 @@ variable "log_retention_days" {
   nullable    = false
   default     = 365
 }
+
+variable "database_port" {
+  description = "Port of the databases, the last tiers of paths. A proxy always listens on 5432."
+  type        = number
+  nullable    = false
+  default     = 5432
+
+  validation {
+    condition     = var.database_port >= 1150 && var.database_port <= 65535
+    error_message = "database_port must be from 1150 to 65535, as RDS wants it."
+  }
+}

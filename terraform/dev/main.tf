@@ -25,13 +25,13 @@ module "network" {
 module "database" {
   source = "../../modules/database"
 
-  name                  = local.name
-  network               = module.network
-  instance_class        = "db.t4g.micro"
-  multi_az              = false
-  backup_retention_days = 1
-  deletion_protection   = false
-  final_snapshot        = false
+  name                = local.name
+  network             = module.network
+  instance_class      = "db.t4g.micro"
+  multi_az            = false
+  backups             = { retention_days = 1 }
+  deletion_protection = false
+  final_snapshot      = false
 }
 
 module "bootstrap" {

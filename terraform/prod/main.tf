@@ -25,13 +25,13 @@ module "network" {
 module "database" {
   source = "../../modules/database"
 
-  name                  = local.name
-  network               = module.network
-  instance_class        = "db.m7g.large"
-  multi_az              = true
-  backup_retention_days = 14
-  deletion_protection   = var.deletion_protection # false first, to destroy
-  final_snapshot        = true
+  name                = local.name
+  network             = module.network
+  instance_class      = "db.m7g.large"
+  multi_az            = true
+  backups             = { retention_days = 14 }
+  deletion_protection = var.deletion_protection # false first, to destroy
+  final_snapshot      = true
 }
 
 module "bootstrap" {

@@ -137,6 +137,9 @@ class Recorder(Events):
     def instance_changed(self, instance: Instance) -> None:
         self._see("instance_changed", instance)
 
+    def instance_restarted(self, instance: Instance) -> None:
+        self._see("instance_restarted", instance)
+
     def instance_deleted(self, instance: Instance) -> None:
         self._see("instance_deleted", instance)
 

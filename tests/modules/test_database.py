@@ -1,6 +1,6 @@
 import pytest
 
-from tests.plans import Plan, Refusals, plan_refusals, plan_variants
+from tests.plans import ARGUMENTS, Plan, Refusals, plan_refusals, plan_variants
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
@@ -15,7 +15,16 @@ REFUSALS: Refusals = {
     "few_iops": ({"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 3000}}, "must be from 12000"),
     "low_throughput": ({"storage": {"allocated_gib": 400, "max_gib": 600, "throughput_mib": 125}}, "from 500 MiB/s"),
     "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
-    "no_backups": ({"backup_retention_days": 0}, "must be from 1 to 35"),
+    "much_throughput": (
+        {"storage": {"allocated_gib": 400, "max_gib": 600, "throughput_mib": 4000}},
+        "of 12000 iops, which is 3000: give at least 16000 iops",
+    ),
+    "some_day": ({"changes": {"apply": "later"}}, "must be now or in_window"),
+    "database_of_postgresql": ({"database": {"name": "postgres"}}, "database.name postgres must be"),
+    "database_in_capitals": ({"database": {"name": "App"}}, "database.name App must be"),
+    "master_of_rds": ({"database": {"master_user": "rdsadmin"}}, "database.master_user rdsadmin must be"),
+    "master_of_the_engine": ({"database": {"master_user": "admin"}}, "neither admin nor public"),
+    "no_backups": ({"backups": {"retention_days": 0}}, "must be from 1 to 35"),
 }
 
 
@@ -25,6 +34,11 @@ def plan() -> Plan:
         "database",
         database={},
         version_18={"postgres_version": 18},
+        named={
+            "database": {"name": "orders", "master_user": "owner"},
+            "network": {**ARGUMENTS["database"]["network"], "database_port": 5433},
+        },
+        in_window={"changes": {"apply": "in_window", "window": "sat:01:00-sat:02:00"}},
         large={"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}},
     )
 
@@ -54,7 +68,27 @@ def test_max_connections_fits_the_memory_of_the_class(plan: Plan) -> None:
 
 
 def test_passwords_set_by_statements_stay_out_of_the_log(plan: Plan) -> None:
-    assert parameters(plan)["log_statement"] == "none"
+    assert "log_statement" not in parameters(plan)  # its default is none
+
+
+def test_default_keeps_the_apply_method_that_rds_gives_it(plan: Plan) -> None:
+    group = plan["module.database.aws_db_parameter_group.main"]
+    methods = {parameter["name"]: parameter["apply_method"] for parameter in group["parameter"]}
+    defaults = ("max_connections", "password_encryption", "rds.force_ssl")
+    assert [methods[name] for name in defaults] == ["pending-reboot"] * 3
+
+
+def test_changes_are_made_now_or_the_plan_warns(plan: Plan) -> None:
+    assert plan["module.database.aws_db_instance.main"]["apply_immediately"] is True
+    assert plan.warnings("database") == []
+    assert plan["module.in_window.aws_db_instance.main"]["apply_immediately"] is False
+    [warning] = plan.warnings("in_window")
+    assert "waits for the window sat:01:00-sat:02:00" in warning
+
+
+def test_names_and_port_are_the_user_s(plan: Plan) -> None:
+    instance = plan["module.named.aws_db_instance.main"]
+    assert (instance["db_name"], instance["username"], instance["port"]) == ("orders", "owner", 5433)
 
 
 def test_version_18_logs_connections_in_its_own_way(plan: Plan) -> None:

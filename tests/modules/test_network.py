@@ -43,6 +43,7 @@ REFUSALS: Refusals = {
         {"paths": [["sqs", "database"]], "endpoints": {"sqs": ["sqs"]}},
         "must not have the name of a tier: sqs",
     ),
+    "port": ({"database_port": 80}, "from 1150 to 65535"),
     "unknown_zone": ({"endpoint_zone_ids": ["use1-az6"]}, "must be among zone_ids"),
 }
 
@@ -74,6 +75,13 @@ def test_each_step_of_a_path_has_a_pair_of_rules_and_nothing_else_is_open(plan: 
         open_ports = {address.split('"')[1]: rule["from_port"] for address, rule in rules.items()}
         assert open_ports == pairs
         assert all(rule["from_port"] == rule["to_port"] and rule["ip_protocol"] == "tcp" for rule in rules.values())
+
+
+def test_database_is_reached_at_its_port_and_the_proxy_at_postgresql_s() -> None:
+    rules = plan_module("network", database_port=5433).of_type("aws_vpc_security_group_ingress_rule")
+    open_ports = {address.split('"')[1]: rule["from_port"] for address, rule in rules.items()}
+    assert open_ports["bootstrap-database"] == open_ports["proxy-database"] == 5433
+    assert open_ports["function-proxy"] == 5432
 
 
 def test_no_rule_names_addresses(plan: Plan) -> None:

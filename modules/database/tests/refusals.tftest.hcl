@@ -131,8 +131,8 @@ run "no_backups" {
   command = plan
 
   variables {
-    backup_retention_days = 0
+    backups = { retention_days = 0 }
   }
 
-  expect_failures = [var.backup_retention_days]
+  expect_failures = [var.backups]
 }
