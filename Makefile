@@ -118,8 +118,11 @@ docs: .venv/tools/requirements.txt ## Write the parts of the documents that come
 	@$(TOOLS)/python -m build.docs
 
 scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans (SARIF=file writes them there too)
-	@$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
-	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(SARIF))
+	@status=0; \
+	$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
+	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(OUTPUT)/checkov.sarif) || status=$$?; \
+	$(if $(SARIF),$(TOOLS)/python -m tools.sarif $(OUTPUT)/checkov.sarif $(SARIF);) \
+	exit $$status
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
 
 # The plans are made on a local stack, which needs no account. What only an apply will tell counts as given.
