@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -83,7 +84,8 @@ class Target:
         self.environment |= environment
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
-                patch.setenv(name, value)
+                if os.environ.get(name) != value:
+                    patch.setenv(name, value)
             module = load_handler()
             patch.setattr(module, "MIGRATIONS", self.migrations)
             answer = module.handler(event or {"action": "apply"}, None)

@@ -251,8 +251,11 @@ def test_a_pending_value_for_another_user_is_refused(target: Any) -> None:
         refused(lambda step=step: target.rotate(version, step), "holds no password of")  # type: ignore[misc]
 
 
-def test_twenty_rotations_under_load(target: Any) -> None:
+def test_twenty_rotations_under_load(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads the secret again after a refusal gets in at the second try, as the library does."""
+    # Set once, before the threads: to set a variable while libpq reads them can crash the process.
+    for name, value in target.environment.items():
+        monkeypatch.setenv(name, value)
     target.invoke()
     done = threading.Event()
     retried: list[int] = []
