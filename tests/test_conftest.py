@@ -8,8 +8,8 @@ from tests.plans import ROOT
 ASK = """
 import signal, tests.conftest
 tests.conftest.pytest_configure()
-code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.pthread_sigmask(0, ()))"
 import subprocess, sys
+code = "from signal import *; print(getsignal(SIGINT) is default_int_handler, pthread_sigmask(SIG_BLOCK, ()))"
 subprocess.run([sys.executable, "-c", code], check=True)
 """
 

@@ -112,6 +112,14 @@ def test_the_dockerfile_has_no_lint() -> None:
     assert (checked.returncode, checked.stdout) == (0, "")
 
 
+def test_the_image_is_taken_by_its_digest() -> None:
+    images = re.findall(r"^FROM (\S+)", (ROOT / "build" / "Dockerfile").read_text(), re.MULTILINE)
+    assert [re.sub(r"[0-9a-f]{64}", "…", image) for image in images] == [
+        "public.ecr.aws/lambda/python:3.13@sha256:…",
+        "scratch",
+    ]
+
+
 def test_only_the_layers_files_leave_the_image() -> None:
     stages = (ROOT / "build" / "Dockerfile").read_text().split("\nFROM ")
     assert stages[-1].split("\n", 1)[0] == "scratch"
