@@ -131,8 +131,11 @@ docs: .venv/tools/requirements.txt ## Write the parts of the documents that come
 	@$(TOOLS)/python -m build.docs
 
 scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans (SARIF=file writes them there too)
-	@$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
-	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(SARIF))
+	@status=0; \
+	$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
+	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(OUTPUT)/checkov.sarif) || status=$$?; \
+	$(if $(SARIF),$(TOOLS)/python -m tools.sarif $(OUTPUT)/checkov.sarif $(SARIF);) \
+	exit $$status
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
 
 # The plans are made on a local stack, which needs no account. What only an apply will tell counts as given.
@@ -172,11 +175,11 @@ package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')
 
-$(OUTPUT)/layer-%.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates) build/Dockerfile build/Dockerfile.dockerignore build/requirements/layer.txt
+$(OUTPUT)/layer-%.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates build/licenses) build/Dockerfile build/Dockerfile.dockerignore build/requirements/layer.txt
 	@$(TOOLS)/python -m build.package layer --arch $*
 
 # For the local stack where it cannot run the layer of Lambda: another Python, another system.
-$(OUTPUT)/layer-local.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates) build/requirements/layer.txt
+$(OUTPUT)/layer-local.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates build/licenses) build/requirements/layer.txt
 	@$(TOOLS)/python -m build.package layer-local
 
 $(OUTPUT)/function.zip: $(PACKAGER) $(call sources,lambda/function)
@@ -186,14 +189,14 @@ $(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
 	@$(TOOLS)/python -m build.package bootstrap
 
 lock: $(UV) ## Write the pinned requirements again from the .in files
-	@cd build/requirements && for name in tools runtime checkov layer terraform; do \
+	@cd build/requirements && for name in uv tools runtime checkov layer terraform; do \
 	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
 
 # One virtual environment a purpose, made again when its requirements change.
 $(UV): build/requirements/uv.txt
 	@$(PYTHON) -m venv .venv/uv
-	@.venv/uv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@.venv/uv/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes --requirement $<
 	@touch $@
 
 # uv finds or fetches the Python of the Lambda runtime; PYENV_VERSION lets it see pyenv's.

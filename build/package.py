@@ -17,7 +17,7 @@ from build import checks, layer
 from build.archive import write_zip
 from build.certificates import write_certificates
 from build.layer import ROOT
-from build.sbom import write_sbom
+from build.sbom import SbomError, write_sbom
 
 OUTPUT = ROOT / "build" / "output"
 
@@ -39,7 +39,7 @@ def main() -> None:
             _write_checked(package, tree, arch)
     except subprocess.CalledProcessError as error:
         sys.exit(f"{package.name} was not made: {Path(error.cmd[0]).name} failed.")
-    except checks.PackageError as error:
+    except (checks.PackageError, SbomError) as error:
         sys.exit(f"{package.name} was not made: {error}")
     print(f"{package.relative_to(ROOT)}: {package.stat().st_size:,} bytes")
 

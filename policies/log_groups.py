@@ -4,6 +4,7 @@ from typing import Any
 
 from checkov.common.models.enums import CheckCategories, CheckResult
 from checkov.terraform.checks.resource.base_resource_check import BaseResourceCheck
+from reading import number, value
 
 
 class LogGroupForgets(BaseResourceCheck):
@@ -17,8 +18,8 @@ class LogGroupForgets(BaseResourceCheck):
         )
 
     def scan_resource_conf(self, conf: dict[str, list[Any]]) -> CheckResult:
-        forever = conf.get("retention_in_days") in (None, [None], [0], ["0"], [])
-        return CheckResult.FAILED if forever else CheckResult.PASSED
+        days = value(conf, "retention_in_days")
+        return CheckResult.FAILED if days is None or number(days) == 0 else CheckResult.PASSED
 
 
 CHECKS = [LogGroupForgets()]

@@ -1,9 +1,10 @@
-"""RDS Proxy: TLS and IAM for every client."""
+"""RDS Proxy: TLS and IAM for every client, and no statement in its log."""
 
 from typing import Any
 
 from checkov.common.models.enums import CheckCategories, CheckResult
 from checkov.terraform.checks.resource.base_resource_check import BaseResourceCheck
+from reading import blocks, is_true, is_unresolved, value
 
 
 class ProxyRequiresTls(BaseResourceCheck):
@@ -17,7 +18,10 @@ class ProxyRequiresTls(BaseResourceCheck):
         )
 
     def scan_resource_conf(self, conf: dict[str, list[Any]]) -> CheckResult:
-        return CheckResult.PASSED if conf.get("require_tls") in ([True], ["true"]) else CheckResult.FAILED
+        required = value(conf, "require_tls")
+        if is_unresolved(required):
+            return CheckResult.UNKNOWN
+        return CheckResult.PASSED if is_true(required) else CheckResult.FAILED
 
 
 class ProxyRequiresIam(BaseResourceCheck):
@@ -32,10 +36,26 @@ class ProxyRequiresIam(BaseResourceCheck):
 
     def scan_resource_conf(self, conf: dict[str, list[Any]]) -> CheckResult:
         # Since provider 6.15 a proxy may have IAM from end to end, and then no auth block.
-        end_to_end = conf.get("default_auth_scheme") == ["IAM_AUTH"]
-        blocks = [block for block in conf.get("auth") or [] if isinstance(block, dict)]
-        required = all(block.get("iam_auth") == ["REQUIRED"] or block.get("iam_auth") == "REQUIRED" for block in blocks)
-        return CheckResult.PASSED if required and (blocks or end_to_end) else CheckResult.FAILED
+        end_to_end = value(conf, "default_auth_scheme") == "IAM_AUTH"
+        ways = [value(block, "iam_auth") for block in blocks(conf, "auth")]
+        known = [way for way in ways if not is_unresolved(way)]
+        if any(way != "REQUIRED" for way in known) or not (ways or end_to_end):
+            return CheckResult.FAILED
+        return CheckResult.PASSED if known == ways else CheckResult.UNKNOWN
 
 
-CHECKS = [ProxyRequiresTls(), ProxyRequiresIam()]
+class ProxyKeepsStatementsToItself(BaseResourceCheck):
+    def __init__(self) -> None:
+        super().__init__(
+            name="Ensure RDS Proxy does not log the text of statements",
+            id="CKV_LRP_10",
+            categories=[CheckCategories.LOGGING],
+            supported_resources=["aws_db_proxy"],
+            guideline="Leave debug_logging off: it writes every statement into the log, values included.",
+        )
+
+    def scan_resource_conf(self, conf: dict[str, list[Any]]) -> CheckResult:
+        return CheckResult.FAILED if is_true(value(conf, "debug_logging")) else CheckResult.PASSED
+
+
+CHECKS = [ProxyRequiresTls(), ProxyRequiresIam(), ProxyKeepsStatementsToItself()]

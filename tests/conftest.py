@@ -1,6 +1,15 @@
-"""The order of the tests."""
+"""The order of the tests, and what they inherit from whoever starts them."""
+
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Take signals as at a terminal: a background shell, or nohup, lets its children ignore Ctrl-C, and theirs too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,9 @@
 PostgreSQL keeps one password a role, so the old one ends the moment the new one is set. To keep that moment short and
 safe, the new password first goes to a stand-in role, is tested there, and reaches the user only in the last step,
 together with the label that makes it current. Every step can be run again.
+
+Whoever may invoke the function can send any event. A step is only taken for a version that Secrets Manager itself
+labelled AWSPENDING, or that is current already: an older version would bring an old password back.
 """
 
 from collections.abc import Iterator
@@ -37,15 +40,28 @@ class Rotation:
         }
         if step not in steps:
             raise RotationError(f"{step!r} is none of the steps {', '.join(steps)}.")
-        stages = self._store.stages(self._secret).get(self._version)
-        if stages is None:
-            raise RotationError(f"Version {self._version} of the secret of {self._user.name} is not being rotated.")
-        if "AWSCURRENT" in stages and step != "finishSecret":
+        if self._requested() == "AWSCURRENT" and step != "finishSecret":
             return  # a repeated rotation; finishing looks after what may be left
         steps[step]()
 
+    def _requested(self) -> str:
+        """Return the label by which the version may be worked on; refuse what Secrets Manager did not open."""
+        rotates, stages = self._store.rotation(self._secret)
+        if not rotates:
+            raise RotationError(f"The secret of {self._user.name} has no rotation turned on.")
+        labels = stages.get(self._version, [])
+        if "AWSCURRENT" in labels:
+            return "AWSCURRENT"
+        # A label that was left behind when the value was replaced by hand does not make an old password new.
+        if "AWSPENDING" in labels and "AWSPREVIOUS" not in labels:
+            return "AWSPENDING"
+        raise RotationError(
+            f"Version {self._version} of the secret of {self._user.name} is not being rotated: "
+            f"its labels are {', '.join(labels) or 'none'}."
+        )
+
     def _create(self) -> None:
-        if self._store.pending(self._secret, self._version) is None:
+        if self._store.labelled(self._secret, self._version, "AWSPENDING") is None:
             self._store.put_pending(self._secret, self._version, new_credential(self._user.name))
 
     def _set(self) -> None:
@@ -73,9 +89,11 @@ class Rotation:
             require_login(self._settings, self._stand_in(credential))
 
     def _finish(self) -> None:
-        credential = self._checked(self._store.version(self._secret, self._version))
-        stand_in = self._stand_in(credential)
         with self._master_session() as cursor:
+            # Under the lock: meanwhile another rotation may have begun, or finished.
+            label = self._requested()
+            credential = self._checked(self._store.labelled(self._secret, self._version, label))
+            stand_in = self._stand_in(credential)
             if not accepts(self._settings, credential):
                 set_password(cursor, credential)
             cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(stand_in.username)))
@@ -92,7 +110,7 @@ class Rotation:
             yield cursor
 
     def _pending(self) -> Credential:
-        return self._checked(self._store.pending(self._secret, self._version))
+        return self._checked(self._store.labelled(self._secret, self._version, "AWSPENDING"))
 
     def _checked(self, credential: Credential | None) -> Credential:
         if credential is None or credential.username != self._user.name:

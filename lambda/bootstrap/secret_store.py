@@ -40,13 +40,9 @@ class SecretStore:
         """Return the credential in use, or None while the secret has no value."""
         return self._get(arn, VersionStage="AWSCURRENT")
 
-    def pending(self, arn: str, version: str) -> Credential | None:
-        """Return the credential of a rotation under way, or None while it has no value."""
-        return self._get(arn, VersionId=version, VersionStage="AWSPENDING")
-
-    def version(self, arn: str, version: str) -> Credential | None:
-        """Return the credential of a version, whatever its labels."""
-        return self._get(arn, VersionId=version)
+    def labelled(self, arn: str, version: str, label: str) -> Credential | None:
+        """Return the credential of a version that has the label, or None while it has no value."""
+        return self._get(arn, VersionId=version, VersionStage=label)
 
     def put_current(self, arn: str, credential: Credential) -> None:
         self._client.put_secret_value(SecretId=arn, SecretString=_encode(credential))
@@ -59,14 +55,15 @@ class SecretStore:
             VersionStages=["AWSPENDING"],
         )
 
-    def stages(self, arn: str) -> dict[str, list[str]]:
-        """Return each version's staging labels."""
-        versions: dict[str, list[str]] = self._client.describe_secret(SecretId=arn).get("VersionIdsToStages", {})
-        return versions
+    def rotation(self, arn: str) -> tuple[bool, dict[str, list[str]]]:
+        """Return whether the secret is being rotated at all, and each version's staging labels."""
+        secret = self._client.describe_secret(SecretId=arn)
+        return secret.get("RotationEnabled", False), secret.get("VersionIdsToStages", {})
 
     def make_current(self, arn: str, version: str) -> None:
         """Move AWSCURRENT to a version; AWSPENDING is left to Secrets Manager."""
-        holder = next((name for name, stages in self.stages(arn).items() if "AWSCURRENT" in stages), None)
+        _, versions = self.rotation(arn)
+        holder = next((name for name, stages in versions.items() if "AWSCURRENT" in stages), None)
         if holder == version:
             return
         move = {"RemoveFromVersionId": holder} if holder else {}

@@ -23,10 +23,14 @@ resource "aws_secretsmanager_secret_rotation" "login" {
   depends_on = [aws_lambda_invocation.apply, aws_lambda_permission.rotation]
 }
 
+# Secrets Manager may call the function for these secrets only, not for another one of the account that names it.
 resource "aws_lambda_permission" "rotation" {
-  statement_id   = "rotation"
+  for_each = local.password_users
+
+  statement_id   = "rotation-${replace(each.key, "/[^0-9A-Za-z_-]/", "-")}-${substr(sha256(each.key), 0, 8)}"
   function_name  = aws_lambda_function.migrator.function_name
   action         = "lambda:InvokeFunction"
   principal      = "secretsmanager.amazonaws.com"
   source_account = local.account
+  source_arn     = aws_secretsmanager_secret.login[each.key].arn
 }

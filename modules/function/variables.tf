@@ -182,6 +182,17 @@ variable "environment" {
     condition     = can(tonumber(lookup(var.environment, "PGCONNECT_TIMEOUT", "5")))
     error_message = "environment.PGCONNECT_TIMEOUT must be a number of seconds."
   }
+
+  # The messages name variables, never a value.
+  validation {
+    condition     = alltrue([for name, value in var.environment : can(regex(local.harmless_value, value)) if can(regex(local.secret_name, name))])
+    error_message = "environment must not hold a secret, as ${join(", ", [for name in keys(var.environment) : name if can(regex(local.secret_name, name))])} seems to: whoever may see the function or the state reads it. Pass the ARN of a secret, and read it in the code."
+  }
+
+  validation {
+    condition     = alltrue([for value in values(var.environment) : !can(regex(local.secret_value, value))])
+    error_message = "environment must not hold a secret, and one of the values of ${join(", ", keys(var.environment))} contains a password or a key: whoever may see the function or the state reads it. Pass the ARN of a secret, and read it in the code."
+  }
 }
 
 variable "log_retention_days" {

@@ -1,4 +1,5 @@
-# One key for everything that is logged in this network: by it, the functions, the proxy and the database.
+# One key for everything that is logged in this network: by it, the functions, the proxy and the database. CloudWatch
+# Logs may use it for groups whose name, after /aws/SERVICE/, is the network's or begins with it and a hyphen.
 resource "aws_kms_key" "logs" {
   description             = "Log groups of ${var.name}"
   enable_key_rotation     = true
@@ -15,14 +16,16 @@ resource "aws_kms_key" "logs" {
         Resource  = "*"
       },
       {
-        Sid       = "CloudWatchLogsOfThisAccount"
+        Sid       = "LogGroupsOfThisStack"
         Effect    = "Allow"
         Principal = { Service = "logs.${local.region}.amazonaws.com" }
         Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
         Resource  = "*"
         Condition = {
           ArnLike = {
-            "kms:EncryptionContext:aws:logs:arn" = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:*"
+            "kms:EncryptionContext:aws:logs:arn" = [
+              for end in ["", "-*", "/*"] : "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/*/${var.name}${end}"
+            ]
           }
         }
       },
@@ -62,7 +65,10 @@ resource "aws_iam_role" "flow_logs" {
       Effect    = "Allow"
       Principal = { Service = "vpc-flow-logs.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account }
+        ArnLike      = { "aws:SourceArn" = "arn:${local.partition}:ec2:${local.region}:${local.account}:vpc-flow-log/*" } # made after the role
+      }
     }]
   })
 }

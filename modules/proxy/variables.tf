@@ -99,8 +99,9 @@ variable "pool" {
     error_message = "pool.borrow_timeout_seconds must be from 1 to 300: with 0 the pool could not grow for those who wait."
   }
 
+  # What is harmless by its value, such as max_token = 4096, is left out of the words.
   validation {
-    condition     = !can(regex("(?i)pass(word|wd|phrase)|pwd|secret|token|credential|api.?key|private.?key|AKIA[0-9A-Z]{16}|://[^ ]*:[^ ]*@", coalesce(var.pool.init_query, "-")))
+    condition     = !can(regex(local.secret_value, coalesce(var.pool.init_query, "-"))) && !anytrue([for word in regexall("[0-9A-Za-z_]+", replace(coalesce(var.pool.init_query, "-"), "/(?i)[0-9a-z_.]+\\s*(=|\\bto\\b)\\s*'?(${join("|", local.secret_rule.harmless_values)})'?\\s*(;|$)/", " ")) : can(regex(local.secret_name, word))])
     error_message = "pool.init_query seems to hold a secret: whoever may describe the proxy reads it, and so does whoever has the state. Use it for SET ROLE and the like."
   }
 }

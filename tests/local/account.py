@@ -180,7 +180,7 @@ def package(**files: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         for name, text in files.items():
-            file.writestr(name.replace("__", "/") + ".py", text)
+            file.writestr(zipfile.ZipInfo(name.replace("__", "/") + ".py"), text)  # the same bytes at any time
     return content.getvalue()
 
 

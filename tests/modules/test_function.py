@@ -37,6 +37,22 @@ REFUSALS: Refusals = {
     "long_connecting": ({"environment": {"PGCONNECT_TIMEOUT": "20"}}, "connecting (20 s)"),
     "connect_timeout": ({"environment": {"PGCONNECT_TIMEOUT": "soon"}}, "must be a number of seconds"),
     "host_of_ones_own": ({"environment": {"PGHOST": "elsewhere"}}, "must not name what the module sets"),
+    "secret_by_name": (
+        {"environment": {"DB_PASS": "hunter", "STAGE": "prod"}},
+        "must not hold a secret, as DB_PASS seems",
+    ),
+    "secret_beside_what_is_not_known": (
+        {"environment": {"DB_PASS": "hunter", "STARTED": "${timestamp()}"}},
+        "must not hold a secret, as DB_PASS seems",
+    ),
+    "secret_by_value": (
+        {"environment": {"DATABASE_URL": "postgresql://app:hunter@app.example.com/app"}},
+        "one of the values of DATABASE_URL contains a password or a key",
+    ),
+    "secret_by_value_beside_what_is_not_known": (
+        {"environment": {"DSN": "user=app password=hunter", "STARTED": "${timestamp()}"}},
+        "one of the values of DSN, STARTED contains a password or a key",
+    ),
     "secret_at_a_proxy_with_iam": ({"connection": POOLED, "auth": "secret"}, "auth must be iam, the only way"),
     "token_at_a_proxy_with_passwords": (
         {"connection": {**POOLED, "auth": "secret"}},
@@ -48,6 +64,13 @@ REFUSALS: Refusals = {
     "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
 }
 
+# Names of secrets, that hold none.
+NO_SECRETS = {
+    "DB_SECRET": APPLICATION["secret_arn"],
+    "MAX_TOKEN": "4096",
+    "USE_TOKEN": "true",
+    "LATER_SECRET": "arn:aws:secretsmanager:us-east-1:111122223333:secret:${timestamp()}",
+}
 
 FUNCTION = "module.function.aws_lambda_function.main"
 
@@ -58,6 +81,7 @@ def plan() -> Plan:
         "function",
         function={},
         one_user={"application": {**APPLICATION, "iam_user": None}},
+        no_secrets={"environment": NO_SECRETS},
         last_direct={"reserved_concurrency": 39, "environment": {"TEXT": "x" * 3806}},
         last_pooled={"connection": POOLED, "reserved_concurrency": 494},
         over_pooled={"connection": POOLED, "reserved_concurrency": 495},
@@ -74,6 +98,15 @@ def plan() -> Plan:
         },
         provisioned={"runtime": {"provisioned_concurrency": 5}},
     )
+
+
+def test_arns_and_numbers_are_no_secrets(plan: Plan) -> None:
+    assert "module.no_secrets.aws_lambda_function.main" in plan.changes
+
+
+@pytest.mark.parametrize("case", [case for case in REFUSALS if case.startswith("secret_by")])
+def test_a_refusal_repeats_no_secret(refusals: dict[str, str], case: str) -> None:
+    assert "hunter" not in refusals[case]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,11 @@ REFUSALS: Refusals = {
     "negative_idle": ({"pool": {"max_idle_percent": -1}}, "nor negative"),
     "secret_in_init_query": ({"pool": {"init_query": "SET app.Api_Key = 'x'"}}, "seems to hold a secret"),
     "password_in_init_query": ({"pool": {"init_query": "ALTER ROLE app PASSWORD 'x'"}}, "seems to hold a secret"),
+    "token_in_init_query": ({"pool": {"init_query": "SELECT set_config('app.token', 'x', false)"}}, "to hold a secret"),
+    "number_beside_secret_in_init_query": (
+        {"pool": {"init_query": "SET app.max_token = 4096; SET app.token = 'x'"}},
+        "seems to hold a secret",
+    ),
     "url_in_init_query": ({"pool": {"init_query": "SELECT connect('postgres://a:b@c')"}}, "seems to hold a secret"),
     "readers": ({"endpoints": {"reader": {"target_role": "READ_ONLY"}}}, "standby of an instance answers nobody"),
     "endpoint_name": ({"endpoints": {"a_b": {}}}, "named by letters"),
@@ -37,9 +42,14 @@ def plan() -> Plan:
         "proxy",
         proxy={},
         role={"pool": {"init_query": "SET ROLE app_owner"}},
+        no_secret={"pool": {"init_query": "SET app.max_token = 4096; SET password_encryption TO 'scram-sha-256'"}},
         secret={"auth": "secret", "database": {**DATABASE, "iam_authentication": False}},
         small={"database": {**DATABASE, "instance_class": "db.t4g.medium"}, "pool": {"max_percent": 50}},
     )
+
+
+def test_an_init_query_may_name_what_is_no_secret(plan: Plan) -> None:
+    assert "module.no_secret.aws_db_proxy_default_target_group.main" in plan.changes
 
 
 @pytest.fixture(scope="module")

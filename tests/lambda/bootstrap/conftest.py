@@ -9,6 +9,7 @@ import copy
 import importlib.util
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -99,7 +100,8 @@ class Target:
         self.environment |= environment
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
-                patch.setenv(name, value)
+                if os.environ.get(name) != value:
+                    patch.setenv(name, value)
             module = load_handler()
             patch.setattr(module, "MIGRATIONS", self.migrations)
             answer = module.handler(event or {"action": "apply"}, None)
@@ -158,11 +160,18 @@ class Target:
         version = str(uuid.uuid4())
         arn = secret or self.secret
         region, account = arn.split(":")[3:5]
-        versions = secretsmanager_backends[account][region].secrets[arn].versions
+        secret = secretsmanager_backends[account][region].secrets[arn]
+        secret.rotation_requested = secret.rotation_enabled = True
+        secret.rotation_lambda_arn = f"arn:aws:lambda:{region}:{account}:function:bootstrap"
+        versions = secret.versions
         for other in versions.values():
             other["version_stages"] = [stage for stage in other["version_stages"] if stage != "AWSPENDING"]
         versions[version] = {"createdate": 0, "version_id": version, "version_stages": ["AWSPENDING"]}
         return version
+
+    def cancel_rotation(self) -> None:
+        """Do as CancelRotateSecret, which turns rotation off and leaves AWSPENDING where it is."""
+        self.secrets_manager.cancel_rotate_secret(SecretId=self.secret)
 
     def rotate(self, version: str, *steps: str, secret: str | None = None) -> None:
         """Invoke the steps as Secrets Manager does, all four when none is named."""

@@ -148,6 +148,96 @@ def test_what_is_not_a_rotation_of_ours_is_refused(target: Any) -> None:
     refused(lambda: target.rotate(version, secret=target.master_secret), "the secret of none of the users")
 
 
+@pytest.fixture
+def rotated(target: Any) -> tuple[Any, str, str]:
+    """A target that was rotated twice, with its previous and its current version."""
+    target.invoke()
+    previous = target.begin_rotation()
+    target.rotate(previous)
+    current = target.begin_rotation()
+    target.rotate(current)
+    assert "AWSPREVIOUS" in stages(target)[previous]
+    return target, previous, current
+
+
+def unchanged(target: Any, attack: Callable[[], object], words: str) -> None:
+    """Neither the secret's labels nor its password nor the roles are others after the attack."""
+
+    def look() -> object:
+        target.connect().close()
+        roles = "SELECT rolname, rolpassword, rolvaliduntil FROM pg_authid WHERE rolname LIKE %s ORDER BY rolname"
+        return stages(target), target.password(), target.inspect(roles, f"{target.user}%")
+
+    before = look()
+    refused(attack, words)
+    assert look() == before
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_who_may_only_invoke_the_function_cannot_bring_the_previous_password_back(rotated: Any, step: str) -> None:
+    target, previous, _ = rotated
+    unchanged(target, lambda: target.rotate(previous, step), "is not being rotated: its labels are AWSPREVIOUS")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_who_may_only_invoke_the_function_cannot_open_a_rotation(rotated: Any, step: str) -> None:
+    target, *_ = rotated
+    unchanged(target, lambda: target.rotate("11111111-1111-1111-1111-111111111111", step), "is not being rotated")
+
+
+def test_who_may_only_invoke_the_function_can_but_repeat_what_is_current(rotated: Any) -> None:
+    target, _, current = rotated
+    before = stages(target), target.password()
+    target.rotate(current)
+    assert (stages(target), target.password()) == before
+    target.connect().close()
+
+
+def test_a_pending_label_left_at_the_previous_password_does_not_bring_it_back(rotated: Any) -> None:
+    """As when the value before was made current by hand after a rotation whose AWSPENDING stayed where it was."""
+    target, previous, current = rotated
+    target.secrets_manager.update_secret_version_stage(
+        SecretId=target.secret, VersionStage="AWSCURRENT", MoveToVersionId=previous, RemoveFromVersionId=current
+    )
+    target.invoke()
+    assert {"AWSPENDING", "AWSPREVIOUS"} == set(stages(target)[current])
+
+    for step in STEPS:
+        unchanged(target, lambda step=step: target.rotate(current, step), "is not being rotated")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_cancelled_rotation_is_not_gone_on_with(target: Any, step: str) -> None:
+    target.invoke()
+    version = target.begin_rotation()
+    target.rotate(version, *STEPS[:3])
+    target.cancel_rotation()
+    unchanged(target, lambda: target.rotate(version, step), "has no rotation turned on")
+
+
+def test_a_finish_that_waited_for_another_rotation_looks_at_the_labels_again(
+    target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rotation  # noqa: PLC0415 (a module of the function, known once conftest has set the path)
+
+    target.invoke()
+    late = target.begin_rotation()
+    target.rotate(late, *STEPS[:3])
+    exclusive = rotation.exclusive
+
+    def wait_meanwhile(connection: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(rotation, "exclusive", exclusive)
+            target.rotate(target.begin_rotation())
+        return exclusive(connection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rotation, "exclusive", wait_meanwhile)
+        refused(lambda: target.rotate(late, "finishSecret"), "is not being rotated")
+    assert "AWSCURRENT" not in stages(target).get(late, [])
+    target.connect().close()
+
+
 def test_a_pending_value_for_another_user_is_refused(target: Any) -> None:
     target.invoke()
     version = target.begin_rotation()
@@ -161,8 +251,11 @@ def test_a_pending_value_for_another_user_is_refused(target: Any) -> None:
         refused(lambda step=step: target.rotate(version, step), "holds no password of")  # type: ignore[misc]
 
 
-def test_twenty_rotations_under_load(target: Any) -> None:
+def test_twenty_rotations_under_load(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads the secret again after a refusal gets in at the second try, as the library does."""
+    # Set once, before the threads: to set a variable while libpq reads them can crash the process.
+    for name, value in target.environment.items():
+        monkeypatch.setenv(name, value)
     target.invoke()
     done = threading.Event()
     retried: list[int] = []

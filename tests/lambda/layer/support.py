@@ -151,11 +151,8 @@ class Relay:
 
     def drop_packets(self) -> None:
         """Let nothing more of the clients arrive: no data and, as the kernel drops it, no acknowledgement."""
-        nothing = struct.pack("HBBI", 0x06, 0, 0, 0)  # a socket filter: return 0
-        code = ctypes.create_string_buffer(nothing)
-        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
         for client, _ in self._pairs:
-            client.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER, Linux only
+            _deafen(client)
 
     def close(self) -> None:
         self.stop_listening()
@@ -175,6 +172,23 @@ class Relay:
             self._pairs.append((client, server))
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+
+
+def packets_can_be_dropped() -> bool:
+    """Tell whether this kernel lets this user filter a socket: Linux does, some sandboxes do not."""
+    with socket.socket() as tried:
+        try:
+            _deafen(tried)
+        except OSError:
+            return False
+    return True
+
+
+def _deafen(end: socket.socket) -> None:
+    nothing = struct.pack("HBBI", 0x06, 0, 0, 0)  # a socket filter: return 0
+    code = ctypes.create_string_buffer(nothing)
+    program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
+    end.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER, Linux only
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
