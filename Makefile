@@ -176,6 +176,8 @@ lock: $(UV) ## Write the pinned requirements again from the .in files
 	@cd build/requirements && for name in tools runtime checkov layer terraform; do \
 	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
+	@cd build/requirements && ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
+	  --custom-compile-command "make lock" provider.in --output-file provider.txt
 
 # One virtual environment a purpose, made again when its requirements change.
 $(UV): build/requirements/uv.txt
