@@ -104,6 +104,7 @@ class PlanError(Exception):
     """Terraform refused to plan; the message is all it said, and `by_module` that by module call where it says so."""
 
     def __init__(self, diagnostics: list[dict[str, Any]]) -> None:
+        self.diagnostics = diagnostics
         self.by_module: dict[str, str] = {}
         for diagnostic in diagnostics:
             where = diagnostic.get("address") or (diagnostic.get("snippet") or {}).get("context") or ""
