@@ -35,8 +35,9 @@ def refusal(call: Call, reachable: Reachable) -> str | None:
 
     With private DNS a service's own name leads to the interface endpoint, whose policy counts besides those of IAM
     (AWS PrivateLink Guide, "Access an AWS service using an interface VPC endpoint" and "Control access to VPC endpoints
-    using endpoint policies"). Without an endpoint it takes a way to the internet. Where there is none, AWS never answers
-    and the call times out; here it is told so at once. The default VPC, which no module uses, counts as having a way.
+    using endpoint policies"). Without an endpoint it takes a way to the internet. Where there is none, AWS never
+    answers and the call times out; here it is told so at once. The default VPC, which no module uses, counts as having
+    a way.
     """
     _, _, _, region, account, _ = call.function_arn.split(":", 5)
     vpc = lambda_simple_backends[account][region].get_function(call.function_arn).vpc_config or {}

@@ -124,7 +124,7 @@ def _changes(code: str, argument: _Argument) -> Iterator[tuple[str, int, int, st
         return
     yield from _values(code, argument, "limit" if in_condition else "")
     outer = argument.name
-    if outer == "Action" or argument.kind in ("locals", "resource") and not in_condition:
+    if outer == "Action" or (argument.kind in ("locals", "resource") and not in_condition):
         for found in _ACTION.finditer(value):
             if re.match(r"\s*=(?!=)", value[found.end() :]):
                 continue  # a key

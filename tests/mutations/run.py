@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import time
 from collections import Counter
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from tests import plans
 from tests.mutations import places
