@@ -98,14 +98,14 @@ def environment(plan: Plan, call: str = "function") -> dict[str, str]:
 
 
 def test_role_may_log_in_as_the_application_and_as_nobody_else(plan: Plan) -> None:
-    for call, arn in {
+    for call, user in {
         "function": f"{CONNECTION['rds_db_arn_prefix']}/app_iam",
         "one_user": f"{CONNECTION['rds_db_arn_prefix']}/app",
         "last_pooled": f"{POOLED['rds_db_arn_prefix']}/app",
     }.items():
         [statement] = log_in_statements(plan, call)
-        assert (statement["Action"], statement["Resource"]) == ("rds-db:connect", arn)
-        assert environment(plan, call)["PGUSER"] == arn.rsplit("/", 1)[1]
+        assert (statement["Action"], statement["Resource"]) == ("rds-db:connect", user)
+        assert environment(plan, call)["PGUSER"] == user.rsplit("/", 1)[1]
 
 
 def test_what_it_logs_in_to_names_the_policy_so_that_two_can_stand_side_by_side(plan: Plan) -> None:

@@ -115,9 +115,9 @@ def _changes(code: str, argument: _Argument) -> Iterator[tuple[str, int, int, st
     )
     if argument.name in ("description", "error_message", "type", "Version", "Sid") and argument.kind != "variable":
         return
-    if argument.kind == "resource" and argument.in_block and argument.name not in META and not in_condition:
-        if not argument.within("lifecycle"):
-            yield "argument", argument.start, argument.end, ""
+    settles = argument.name not in META and not in_condition and not argument.within("lifecycle")
+    if argument.kind == "resource" and argument.in_block and settles:
+        yield "argument", argument.start, argument.end, ""
     if argument.name == "Condition":
         yield "argument", argument.start, argument.end, ""
     if argument.name in ("error_message", "description"):

@@ -10,7 +10,8 @@ import importlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -27,7 +28,6 @@ Noticed = dict[Mutation, str]
 
 REFUSING = "test_wrong_arguments_are_refused"
 TERRAFORM = "Terraform"
-AT_ONCE = 40
 
 _plan, _module_root = plans._plan, plans._module_root
 
@@ -38,12 +38,12 @@ class Module:
     def __init__(self, name: str) -> None:
         self.name = name
         self._tests = plans.ROOT / "tests" / "modules" / f"test_{name}.py"
-        self._asked = self._what_the_tests_ask_for()
+        self._asked: list[Calls] = []  # the sets of calls that the tests plan together
+        self._standing: set[int] = set()  # those that they plan as if they stood
+        self._find_out_what_is_asked()
 
     def noticed(self, mutations: list[Mutation]) -> Noticed:
         """Who notices what: Terraform itself, or a test by its name."""
-        if len(mutations) > AT_ONCE:
-            return self.noticed(mutations[:AT_ONCE]) | self.noticed(mutations[AT_ONCE:])
         copies = {number: self._copy(mutation) for number, mutation in enumerate(mutations)}
         planned = self._plan_all(copies)
         found = {mutations[number]: TERRAFORM for number in copies.keys() - planned.keys()}
@@ -53,17 +53,18 @@ class Module:
         left = [number for number in planned if mutations[number] not in found and _may_refuse(mutations[number])]
         return found | {mutations[number]: case for number, case in self._misjudged(copies, left)}
 
-    def _what_the_tests_ask_for(self) -> list[Calls]:
-        """The sets of calls that are planned together, found out by letting every plan fail."""
-        asked: list[Calls] = []
+    def _find_out_what_is_asked(self) -> None:
+        """Let every plan fail, and note what it was to be."""
 
         def note(_: str, calls: Calls) -> Path:
-            asked.append(calls)
+            if calls not in self._asked:
+                self._asked.append(calls)
+            if sys._getframe(1).f_code.co_name == "plan_standing":
+                self._standing.add(self._asked.index(calls))
             raise NotImplementedError
 
         with patch.object(plans, "_module_root", note):
             _run(self._tests, "--maxfail=1000")
-        return [calls for number, calls in enumerate(asked) if calls not in asked[:number]]
 
     def _copy(self, mutation: Mutation) -> Path:
         folder = plans._temporary_folder() / self.name
@@ -72,39 +73,60 @@ class Module:
         changed.write_text(mutation.apply(changed.read_text()))
         return folder
 
-    def _plan_all(self, copies: Mapping[int, Path]) -> dict[int, list[plans.Plan]]:
-        """Plan all copies that Terraform does not refuse."""
-        calls = {
+    def _calls(self, copies: Mapping[int, Path], sets: Iterable[int]) -> dict[str, Mapping[str, Any]]:
+        return {
             f"{call}{_mark(set_, number)}": {**arguments, "source": str(copy)}
             for number, copy in copies.items()
-            for set_, together in enumerate(self._asked)
-            for call, arguments in together.items()
+            for set_ in sets
+            for call, arguments in self._asked[set_].items()
         }
+
+    def _plan_all(self, copies: Mapping[int, Path]) -> dict[int, dict[str, plans.Plan]]:
+        """Plan all copies that Terraform does not refuse: by number, by mark."""
+        if not copies:
+            return {}
+        sets = range(len(self._asked))
         try:
-            document = _plan(_module_root(self.name, calls)).document if calls else {}
+            planned = _plan(_module_root(self.name, self._calls(copies, sets)))
+            standing = self._plan_standing(copies, planned)
         except (plans.PlanError, RuntimeError) as error:
             guilty = {_number(call) for call in _said(error)} & copies.keys()
             if guilty or len(copies) == 1:
                 return self._plan_all({n: copy for n, copy in copies.items() if guilty and n not in guilty})
-            return {n: planned for n, copy in copies.items() for planned in self._plan_all({n: copy}).values()}
-        sets = range(len(self._asked))
-        return {number: [_part(document, _mark(set_, number)) for set_ in sets] for number in copies}
+            return {number: found for n, copy in copies.items() for number, found in self._plan_all({n: copy}).items()}
+        found: dict[int, dict[str, plans.Plan]] = {}
+        for number in copies:
+            found[number] = {f"{set_}": _part(planned.document, _mark(set_, number)) for set_ in sets}
+            found[number] |= {f"{set_} standing": _part(standing, _mark(set_, number)) for set_ in self._standing}
+        return found
 
-    def _failing_test(self, copy: Path, planned: list[plans.Plan]) -> str | None:
+    def _plan_standing(self, copies: Mapping[int, Path], planned: plans.Plan) -> dict[str, Any]:
+        if not self._standing:
+            return {}
+        calls = self._calls(copies, self._standing)
+        folder = _module_root(self.name, calls)
+        state = plans._state_as_planned(planned)
+        state["resources"] = [each for each in state["resources"] if each["module"].removeprefix("module.") in calls]
+        (folder / "terraform.tfstate").write_text(json.dumps(state))
+        return _plan(folder, refresh=False).document
+
+    def _failing_test(self, copy: Path, planned: Mapping[str, plans.Plan]) -> str | None:
         asked: dict[Path, Calls] = {}
 
         def root(_: str, calls: Calls) -> Path:
             folder = plans._temporary_folder()
-            asked[folder] = {call: {**arguments, "source": str(copy)} for call, arguments in calls.items()}
+            asked[folder] = calls
             return folder
 
         def plan(folder: Path, **options: Any) -> plans.Plan:
-            plain = [{call: {**a, "source": str(copy)} for call, a in calls.items()} for calls in self._asked]
-            if not options and asked[folder] in plain:
-                return planned[plain.index(asked[folder])]
-            real = _module_root(self.name, asked[folder])
-            if (folder / "terraform.tfstate").exists():
-                shutil.copy(folder / "terraform.tfstate", real)
+            set_ = self._asked.index(asked[folder])
+            if not options:
+                return planned[f"{set_}"]
+            if options == {"refresh": False}:
+                return planned[f"{set_} standing"]
+            calls = {call: {**arguments, "source": str(copy)} for call, arguments in asked[folder].items()}
+            real = _module_root(self.name, calls)
+            shutil.copy(folder / "terraform.tfstate", real)
             return _plan(real, **options)
 
         with patch.object(plans, "_module_root", root), patch.object(plans, "_plan", plan):

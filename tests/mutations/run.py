@@ -14,6 +14,8 @@ from tests import plans
 from tests.mutations import places
 from tests.mutations.planned import TERRAFORM, Module
 
+AT_ONCE = 30
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -40,8 +42,9 @@ def main() -> None:
     start = time.monotonic()
     by_whom: dict[places.Mutation, str] = {}
     for name in sorted({mutation.module for mutation in chosen}):
-        of_module = [mutation for mutation in chosen if mutation.module == name]
-        by_whom |= Module(name).noticed(of_module)
+        module, of_module = Module(name), [mutation for mutation in chosen if mutation.module == name]
+        for place in range(0, len(of_module), AT_ONCE):
+            by_whom |= module.noticed(of_module[place : place + AT_ONCE])
         survivors = [mutation for mutation in of_module if mutation not in by_whom]
         print(
             f"{name}: {len(of_module) - len(survivors)} of {len(of_module)} noticed, {time.monotonic() - start:.0f} s",
