@@ -162,6 +162,9 @@ ledger: .venv/tools/requirements.txt ## Write under random faults for a minute a
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
 
+mutations: .venv/tools/requirements.txt terraform-version ## Change one thing at a time in modules/ and see whether a plan test notices (SAMPLE=N SEED=S: only N of them)
+	@PYTHONPATH=. $(TOOLS)/python tests/mutations/run.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+
 ##@ Upkeep
 
 clean: ## Remove what make built, tools included
@@ -192,6 +195,8 @@ lock: $(UV) ## Write the pinned requirements again from the .in files
 	@cd build/requirements && for name in uv tools runtime checkov layer terraform; do \
 	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
+	@cd build/requirements && ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
+	  --custom-compile-command "make lock" provider.in --output-file provider.txt
 
 # One virtual environment a purpose, made again when its requirements change.
 $(UV): build/requirements/uv.txt
@@ -208,4 +213,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time
+.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time mutations

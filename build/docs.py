@@ -1,12 +1,10 @@
 """Write what the documents take from the code: python -m build.docs [--check].
 
 In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
-the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips,
-modules/arguments.json the list of the provider's arguments in use, which a test holds against the provider's schema.
+the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -19,8 +17,6 @@ from hcl2.utils import SerializationOptions
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "terraform/prod/main.tf"
 SKIPS = ROOT / "policies" / "SKIPS.md"
-ARGUMENTS = ROOT / "modules" / "arguments.json"
-META = {"count", "depends_on", "for_each", "lifecycle", "provider"}
 
 Blocks = list[tuple[str, dict[str, Any]]]
 
@@ -49,18 +45,6 @@ def documents() -> Iterator[tuple[Path, str]]:
     for readme in sorted(ROOT.glob("modules/*/README.md")):
         yield readme, module_readme(readme)
     yield SKIPS, register_of_skips([path for place in ("modules", "terraform", "examples") for path in _sources(place)])
-    yield ARGUMENTS, json.dumps(arguments_in_use(_sources("modules")), indent=2) + "\n"
-
-
-def arguments_in_use(paths: list[Path]) -> dict[str, list[str]]:
-    """By resource type: the arguments that are set, those of blocks as block.argument."""
-    used: dict[str, set[str]] = {}
-    for path in paths:
-        for address, body in _parse(path):
-            kind = address.split(".")[0]
-            if kind.startswith("aws_"):
-                used.setdefault(kind, set()).update(_arguments(body))
-    return {kind: sorted(used[kind]) for kind in sorted(used)}
 
 
 def module_readme(readme: Path) -> str:
@@ -154,19 +138,6 @@ def _conditions(block: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for holder in holders:
             for condition in holder.get(kind, []):
                 yield kind, condition
-
-
-def _arguments(body: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in body.items():
-        if name == "dynamic":
-            for block in value:
-                for label, dynamic in block.items():
-                    yield from _arguments(dynamic["content"][0], f"{prefix}{label}.")
-        elif isinstance(value, list) and value and isinstance(value[0], dict) and "__is_block__" in value[0]:
-            for block in value if name not in META else []:
-                yield from _arguments(block, f"{prefix}{name}.")
-        elif name not in META and not name.startswith("__"):
-            yield f"{prefix}{name}"
 
 
 def _parse(path: Path) -> Blocks:

@@ -157,7 +157,7 @@ class ControlPlane:
 
     def __init__(self, events: Events | None = None) -> None:
         self.events = events or Events()
-        self.directory = MotoDirectory()
+        self.directory = MotoDirectory(self.reachable)
         self._moto = Moto()
         self._layers: dict[str, Archive] = {}
         self._server: BaseWSGIServer | None = None

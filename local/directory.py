@@ -16,6 +16,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from local import policies
+from local.endpoints import Call, Reachable, refusal
 from local.tokens import Credential
 
 _SECRET_READS = {"GetSecretValue"}
@@ -27,9 +28,10 @@ class SecretRefused(Exception):  # noqa: N818 (an answer, not a fault)
 
 
 class MotoDirectory:
-    """Answer for moto's roles. Key policies are not evaluated: the usual one hands the decision to IAM."""
+    """Answer for moto's roles."""
 
-    def __init__(self) -> None:
+    def __init__(self, reachable: Reachable | None = None) -> None:
+        self._reachable = reachable or (lambda *_: True)
         self._functions: dict[str, str] = {}
 
     def assume_role(self, role_arn: str, *, session: str, seconds: int, function_arn: str) -> AssumedRole:
@@ -86,6 +88,11 @@ class MotoDirectory:
         for needed, resource, context in _needs(request, service, action):
             if not self.session_allows(session, needed, resource, context):
                 raise _denied(request, session.arn, needed, resource)
+        if function_arn := self._functions.get(session.access_key_id):
+            needed, resource, _ = next(_needs(request, service, action))
+            call = Call(function_arn, service, needed, resource or "*", session.role_arn, session.arn)
+            if because := refusal(call, self._reachable):
+                raise _denied(request, session.arn, needed, resource, because)
 
     def read_secret(self, role_arn: str, secret_arn: str) -> dict[str, str]:
         """Read a secret as RDS Proxy does with its role: rds may assume it, and it may read and decrypt."""
@@ -115,9 +122,25 @@ def role_allows(role_arn: str, action: str, resource: str | None, context: polic
     groups = [[*role.policies.values(), *managed]]
     if boundary := role.permissions_boundary_arn:
         groups.append([_document(iam_backends[role.account_id][role.partition].get_policy(boundary))])
-    return all(
+    by_iam = all(
         policies.allows([_parsed(document) for document in group], action, resource, context) for group in groups
     )
+    if action.startswith("kms:") and resource and ":key/" in resource:
+        return _key_allows(resource, role_arn, action, context, by_iam=by_iam)
+    return by_iam
+
+
+def _key_allows(key_arn: str, role_arn: str, action: str, context: policies.Context | None, *, by_iam: bool) -> bool:
+    """Ask a key's own policy: what it grants the account counts where IAM grants it as well.
+
+    KMS Developer Guide, "Key policies in AWS KMS" and "Default key policy": no principal may use a key, whatever IAM
+    says, unless the key's policy lets it, directly or through the account.
+    """
+    _, _, _, region, account, _ = key_arn.split(":", 5)
+    policy = _parsed(kms_backends[account][region].describe_key(key_arn).policy)
+    mine = policies.effects(policy, {"AWS": (role_arn,)}, action, key_arn, context)
+    ours = policies.effects(policy, policies.account(key_arn), action, key_arn, context)
+    return "Deny" not in mine and ("Allow" in mine or (by_iam and "Allow" in ours))
 
 
 def current_value(secret_arn: str) -> str:
@@ -163,9 +186,14 @@ def _secret_needs(
         yield "kms:GenerateDataKey", key_arn, context
 
 
-def _denied(request: Any, principal: str, action: str, resource: str | None) -> Exception:
+def _denied(
+    request: Any,
+    principal: str,
+    action: str,
+    resource: str | None,
+    because: str = "because no identity-based policy allows the action",
+) -> Exception:
     on = f" on resource: {resource}" if resource else ""
-    because = "because no identity-based policy allows the action"
     if "x-www-form-urlencoded" in (request.headers.get("Content-Type") or ""):
         return AccessDeniedError(principal, f"{action}{on} {because}")
     message = f"User: {principal} is not authorized to perform: {action}{on} {because}"

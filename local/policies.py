@@ -13,6 +13,9 @@ from typing import Any
 Document = Mapping[str, Any]
 Context = Mapping[str, str]
 
+# By kind, AWS or Service: the names that a principal goes by.
+Principals = Mapping[str, tuple[str, ...]]
+
 
 def allows(documents: Iterable[Document], action: str, resource: str | None, context: Context | None = None) -> bool:
     """Tell whether the policies, taken together, allow an action.
@@ -29,14 +32,43 @@ def allows(documents: Iterable[Document], action: str, resource: str | None, con
     return "Allow" in effects and "Deny" not in effects
 
 
-def trusts(document: Document, service: str) -> bool:
-    """Tell whether a role's trust policy lets a service assume it."""
-    return any(
-        statement["Effect"] == "Allow"
-        and "sts:AssumeRole" in _listed(statement.get("Action"))
-        and service in _listed(statement.get("Principal", {}).get("Service"))
+def effects(
+    document: Document, who: Principals, action: str, resource: str = "*", context: Context | None = None
+) -> set[str]:
+    """Return what a policy that hangs at a resource (a key, an endpoint, a role) says to these names of a principal."""
+    return {
+        statement["Effect"]
         for statement in _listed(document["Statement"])
+        if _names(statement, who) and _applies({"Resource": "*"} | statement, action, resource, context or {})
+    }
+
+
+def permits(
+    document: Document, who: Principals, action: str, resource: str = "*", context: Context | None = None
+) -> bool:
+    """Tell whether such a policy lets them do it."""
+    return effects(document, who, action, resource, context) == {"Allow"}
+
+
+def trusts(document: Document, service: str, context: Context | None = None) -> bool:
+    """Tell whether a role's trust policy lets a service assume it."""
+    return permits(document, {"Service": (service,)}, "sts:AssumeRole", context=context)
+
+
+def account(arn: str) -> Principals:
+    """Return the names of the account of an ARN: a key's policy that lets it do something leaves the rest to IAM."""
+    _, partition, _, _, number, _ = arn.split(":", 5)
+    return {"AWS": (f"arn:{partition}:iam::{number}:root", number)}
+
+
+def _names(statement: Document, who: Principals) -> bool:
+    principal = statement.get("Principal", statement.get("NotPrincipal"))
+    named = principal == "*" or any(
+        pattern in names or (kind == "AWS" and pattern == "*")
+        for kind, names in who.items()
+        for pattern in _listed((principal or {}).get(kind))
     )
+    return named is not ("NotPrincipal" in statement)
 
 
 def _applies(statement: Document, action: str, resource: str | None, context: Context) -> bool:

@@ -4,12 +4,12 @@ Every correction replaces attributes of moto's classes while the control plane r
 as soon as moto has it by itself: then delete it here.
 """
 
-from local.corrections import alarms, functions, instances, network, parameters, proxies, secrets
+from local.corrections import alarms, functions, instances, keys, network, parameters, proxies, roles, secrets
 from local.corrections.moto import Method, Moto
 
 __all__ = ["Method", "Moto", "correct"]
 
-_ROOMS = (instances, parameters, proxies, network, functions, alarms, secrets)
+_ROOMS = (instances, parameters, proxies, network, functions, alarms, secrets, keys, roles)
 
 
 def correct(moto: Moto) -> None:

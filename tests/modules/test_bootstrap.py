@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from tests.plans import ARGUMENTS, Plan, Refusals, plan_module, plan_refusals
+from tests.grants import grants
+from tests.plans import ARGUMENTS, Plan, Refusals, arn, plan_module, plan_refusals, plan_standing
 
 RESERVED = (
     "rds",
@@ -112,6 +113,65 @@ def test_rotations_are_not_throttled_and_connections_are_bounded(plan: Plan) -> 
 def test_rotation_waits_for_the_first_value(plan: Plan) -> None:
     configured = _resource(plan, "aws_secretsmanager_secret_rotation.login", argument=None)
     assert "aws_lambda_invocation.apply" in configured["depends_on"]
+
+
+@pytest.fixture(scope="module")
+def standing() -> Plan:
+    return plan_standing("bootstrap")
+
+
+NETWORK_INTERFACES = (
+    "AssignPrivateIpAddresses",
+    "CreateNetworkInterface",
+    "DeleteNetworkInterface",
+    "DescribeNetworkInterfaces",
+    "DescribeSubnets",
+    "UnassignPrivateIpAddresses",
+)
+
+
+def test_role_reads_the_master_s_secret_and_turns_over_its_own_and_nothing_else(standing: Plan) -> None:
+    database, own = ARGUMENTS["bootstrap"]["database"], arn("aws_secretsmanager_secret", "login")
+    through = "if kms:ViaService is secretsmanager.us-east-1.amazonaws.com"
+    steps = ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
+    assert grants(standing["module.bootstrap.aws_iam_role_policy.secrets"]["policy"]) == {
+        f"Allow secretsmanager:GetSecretValue on {database['master_secret_arn']}",
+        *(f"Allow secretsmanager:{step} on {own}" for step in steps),
+        *(f"Allow kms:{action} on {database['key_arn']} {through}" for action in ("Decrypt", "GenerateDataKey")),
+    }
+
+
+def test_lambda_logs_and_stands_in_the_vpc_and_the_code_makes_no_interfaces(standing: Plan) -> None:
+    log, own = arn("aws_cloudwatch_log_group", "main"), "arn:aws:lambda:us-east-1:111122223333:function:app-bootstrap"
+    role = standing["module.bootstrap.aws_iam_role.main"]
+    assert grants(role["assume_role_policy"]) == {"Allow lambda.amazonaws.com sts:AssumeRole"}
+    assert grants(standing["module.bootstrap.aws_iam_role_policy.runtime"]["policy"]) == {
+        *(f"Allow logs:{action} on {log}:*" for action in ("CreateLogStream", "PutLogEvents")),
+        *(f"Allow ec2:{action} on *" for action in NETWORK_INTERFACES),
+        *(f"Deny ec2:{action} on * if lambda:SourceFunctionArn is {own}" for action in NETWORK_INTERFACES),
+    }
+
+
+def test_function_stands_in_the_network_with_its_role_and_encrypted_log(standing: Plan) -> None:
+    function, network = standing["module.bootstrap.aws_lambda_function.migrator"], ARGUMENTS["bootstrap"]["network"]
+    assert function["role"] == arn("aws_iam_role", "main")
+    [place] = function["vpc_config"]
+    assert sorted(place["subnet_ids"]) == sorted(network["subnet_ids"])
+    assert place["security_group_ids"] == [network["security_group_ids"]["bootstrap"]]
+    log = standing["module.bootstrap.aws_cloudwatch_log_group.main"]
+    assert (log["name"], log["kms_key_id"]) == (f"/aws/lambda/{function['function_name']}", network["log_key_arn"])
+    assert log["retention_in_days"] == 365
+
+
+def test_secrets_are_under_the_database_s_key_and_rotated_by_the_function(standing: Plan) -> None:
+    [secret] = standing.of_type("aws_secretsmanager_secret").values()
+    assert secret["kms_key_id"] == ARGUMENTS["bootstrap"]["database"]["key_arn"]
+    [rotation] = standing.of_type("aws_secretsmanager_secret_rotation").values()
+    assert rotation["secret_id"] == _login("app")
+    assert rotation["rotation_lambda_arn"] == arn("aws_lambda_function", "migrator")
+    [permission] = standing.of_type("aws_lambda_permission").values()
+    assert permission["action"] == "lambda:InvokeFunction"
+    assert permission["function_name"] == "app-bootstrap"
 
 
 def _login(user: str, suffix: str = "") -> str:

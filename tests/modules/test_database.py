@@ -1,6 +1,7 @@
 import pytest
 
-from tests.plans import ARGUMENTS, Plan, Refusals, plan_refusals, plan_variants
+from tests.grants import grants
+from tests.plans import ARGUMENTS, Plan, Refusals, arn, plan_refusals, plan_standing, plan_variants
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
@@ -137,3 +138,59 @@ def test_extended_support_is_never_paid_for(plan: Plan) -> None:
     instance = plan["module.database.aws_db_instance.main"]
     assert instance["engine_lifecycle_support"] == "open-source-rds-extended-support-disabled"
     assert instance["ca_cert_identifier"] == "rds-ca-rsa2048-g1"
+
+
+@pytest.fixture(scope="module")
+def standing() -> Plan:
+    return plan_standing("database")
+
+
+KEY = arn("aws_kms_key", "data")
+
+
+def test_account_stays_in_charge_of_the_key_of_the_data(standing: Plan) -> None:
+    key = standing["module.database.aws_kms_key.data"]
+    assert grants(key["policy"]) == {"Allow arn:aws:iam::111122223333:root kms:* on *"}
+    assert key["enable_key_rotation"] is True
+    assert key["deletion_window_in_days"] == 30
+
+
+def test_data_secret_and_performance_data_are_under_one_key_and_logs_under_the_network_s(standing: Plan) -> None:
+    instance = standing["module.database.aws_db_instance.main"]
+    for name in ("kms_key_id", "master_user_secret_kms_key_id", "performance_insights_kms_key_id"):
+        assert instance[name] == KEY
+    groups = standing.of_type("aws_cloudwatch_log_group").values()
+    assert {group["kms_key_id"] for group in groups} == {ARGUMENTS["database"]["network"]["log_key_arn"]}
+
+
+def test_rds_may_watch_the_system_for_this_account(standing: Plan) -> None:
+    instance = standing["module.database.aws_db_instance.main"]
+    assert instance["monitoring_role_arn"] == arn("aws_iam_role", "monitoring")
+    assert instance["monitoring_interval"] == 60
+    assert grants(standing["module.database.aws_iam_role.monitoring"]["assume_role_policy"]) == {
+        "Allow monitoring.rds.amazonaws.com sts:AssumeRole if aws:SourceAccount is 111122223333"
+    }
+    attached = standing["module.database.aws_iam_role_policy_attachment.monitoring"]
+    assert attached["policy_arn"] == "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+
+
+def test_instance_stands_in_the_network_s_subnets_and_in_the_group_of_the_database(standing: Plan) -> None:
+    instance, network = standing["module.database.aws_db_instance.main"], ARGUMENTS["database"]["network"]
+    assert instance["vpc_security_group_ids"] == [network["security_group_ids"]["database"]]
+    assert instance["db_subnet_group_name"] == standing["module.database.aws_db_subnet_group.main"]["name"]
+    assert sorted(standing["module.database.aws_db_subnet_group.main"]["subnet_ids"]) == sorted(network["subnet_ids"])
+
+
+def test_snapshots_keep_their_tags_and_minor_versions_come_by_themselves(plan: Plan) -> None:
+    instance = plan["module.database.aws_db_instance.main"]
+    assert instance["copy_tags_to_snapshot"] is True
+    assert instance["auto_minor_version_upgrade"] is True
+    assert instance["allow_major_version_upgrade"] is True
+    assert instance["performance_insights_enabled"] is True
+    assert instance["performance_insights_retention_period"] == 7  # what is free of charge
+
+
+def test_slow_statements_waits_and_sessions_are_logged(plan: Plan) -> None:
+    expected = {"log_min_duration_statement": "1000", "log_lock_waits": "1", "log_disconnections": "1"}
+    assert parameters(plan).items() >= expected.items()
+    assert parameters(plan).items() >= {("password_encryption", "scram-sha-256")}

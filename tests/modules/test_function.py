@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, plan_refusals, plan_variants
+from tests.grants import grants
+from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, arn, plan_refusals, plan_standing, plan_variants
 
 CONNECTION = ARGUMENTS["function"]["connection"]
 APPLICATION = ARGUMENTS["function"]["application"]
@@ -132,14 +133,14 @@ def environment(plan: Plan, call: str = "function") -> dict[str, str]:
 
 
 def test_role_may_log_in_as_the_application_and_as_nobody_else(plan: Plan) -> None:
-    for call, arn in {
+    for call, user in {
         "function": f"{CONNECTION['rds_db_arn_prefix']}/app_iam",
         "one_user": f"{CONNECTION['rds_db_arn_prefix']}/app",
         "last_pooled": f"{POOLED['rds_db_arn_prefix']}/app",
     }.items():
         [statement] = log_in_statements(plan, call)
-        assert (statement["Action"], statement["Resource"]) == ("rds-db:connect", arn)
-        assert environment(plan, call)["PGUSER"] == arn.rsplit("/", 1)[1]
+        assert (statement["Action"], statement["Resource"]) == ("rds-db:connect", user)
+        assert environment(plan, call)["PGUSER"] == user.rsplit("/", 1)[1]
 
 
 def test_what_it_logs_in_to_names_the_policy_so_that_two_can_stand_side_by_side(plan: Plan) -> None:
@@ -235,3 +236,48 @@ def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
 
 def test_destroy_does_not_wait_for_network_interfaces(plan: Plan) -> None:
     assert plan[FUNCTION]["replace_security_groups_on_destroy"] is True
+
+
+@pytest.fixture(scope="module")
+def standing() -> Plan:
+    return plan_standing("function")
+
+
+NETWORK_INTERFACES = (
+    "AssignPrivateIpAddresses",
+    "CreateNetworkInterface",
+    "DeleteNetworkInterface",
+    "DescribeNetworkInterfaces",
+    "DescribeSubnets",
+    "UnassignPrivateIpAddresses",
+)
+
+
+def test_role_logs_keeps_dead_letters_and_stands_in_the_vpc_and_nothing_else(standing: Plan) -> None:
+    log, own = arn("aws_cloudwatch_log_group", "main"), "arn:aws:lambda:us-east-1:111122223333:function:app"
+    role = standing["module.function.aws_iam_role.main"]
+    assert grants(role["assume_role_policy"]) == {"Allow lambda.amazonaws.com sts:AssumeRole"}
+    assert grants(standing["module.function.aws_iam_role_policy.runtime"]["policy"]) == {
+        f"Allow sqs:SendMessage on {arn('aws_sqs_queue', 'dead_letters')}",
+        *(f"Allow logs:{action} on {log}:*" for action in ("CreateLogStream", "PutLogEvents")),
+        *(f"Allow ec2:{action} on *" for action in NETWORK_INTERFACES),
+        *(f"Deny ec2:{action} on * if lambda:SourceFunctionArn is {own}" for action in NETWORK_INTERFACES),
+    }
+
+
+def test_function_stands_in_the_network_with_its_role_and_keeps_what_failed(standing: Plan) -> None:
+    function, network = standing[FUNCTION], ARGUMENTS["function"]["network"]
+    assert function["role"] == arn("aws_iam_role", "main")
+    [place] = function["vpc_config"]
+    assert sorted(place["subnet_ids"]) == sorted(network["subnet_ids"])
+    assert place["security_group_ids"] == [network["security_group_ids"]["function"]]
+    assert function["dead_letter_config"] == [{"target_arn": arn("aws_sqs_queue", "dead_letters")}]
+    queue = standing["module.function.aws_sqs_queue.dead_letters"]
+    assert queue["sqs_managed_sse_enabled"] is True
+    assert queue["message_retention_seconds"] == 14 * 24 * 3600
+
+
+def test_secret_s_key_is_used_through_secrets_manager_only(plan: Plan) -> None:
+    policy = plan["module.secret.aws_iam_role_policy.log_in"]["policy"]
+    key = APPLICATION["key_arn"]
+    assert f"Allow kms:Decrypt on {key} if kms:ViaService is secretsmanager.us-east-1.amazonaws.com" in grants(policy)

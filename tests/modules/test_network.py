@@ -1,6 +1,7 @@
 import pytest
 
-from tests.plans import Plan, Refusals, plan_module, plan_refusals, plan_variants
+from tests.grants import grants
+from tests.plans import Plan, Refusals, arn, plan_module, plan_refusals, plan_standing, plan_variants
 
 ORDERS = {"paths": [["orders", "orders_pool", "orders_data"]], "endpoints": {}}
 
@@ -150,7 +151,83 @@ def test_endpoints_answer_to_private_names_in_the_chosen_zones(plan: Plan) -> No
     assert endpoint["vpc_endpoint_type"] == "Interface"
 
 
+def test_names_of_endpoints_resolve_in_the_vpc(plan: Plan) -> None:
+    vpc = plan["module.network.aws_vpc.main"]
+    assert (vpc["enable_dns_support"], vpc["enable_dns_hostnames"]) == (True, True)
+
+
 def test_default_group_has_no_rules(plan: Plan) -> None:
     group = plan["module.network.aws_default_security_group.main"]
     assert not group.get("ingress")
     assert not group.get("egress")
+
+
+@pytest.fixture(scope="module")
+def standing() -> Plan:
+    return plan_standing("network", endpoint_zone_ids=["use1-az2"], egress={"hops": ["function"], "nat": "each_zone"})
+
+
+KEY = "module.network.aws_kms_key.logs"
+
+
+def test_account_stays_in_charge_of_the_key_and_logs_may_use_it_for_log_groups_of_this_account(standing: Plan) -> None:
+    groups = "if kms:EncryptionContext:aws:logs:arn is like arn:aws:logs:us-east-1:111122223333:log-group:*"
+    actions = ("Encrypt", "Decrypt", "ReEncrypt*", "GenerateDataKey*", "Describe*")
+    assert grants(standing[KEY]["policy"]) == {
+        "Allow arn:aws:iam::111122223333:root kms:* on *",
+        *(f"Allow logs.us-east-1.amazonaws.com kms:{action} on * {groups}" for action in actions),
+    }
+
+
+def test_key_turns_over_and_can_be_saved_for_a_month(standing: Plan) -> None:
+    assert standing[KEY]["enable_key_rotation"] is True
+    assert standing[KEY]["deletion_window_in_days"] == 30
+    assert standing["module.network.aws_kms_alias.logs"]["target_key_id"] == KEY
+
+
+def test_flow_logs_of_this_account_write_into_their_group_and_nothing_else(standing: Plan) -> None:
+    role = standing["module.network.aws_iam_role.flow_logs"]
+    assert grants(role["assume_role_policy"]) == {
+        "Allow vpc-flow-logs.amazonaws.com sts:AssumeRole if aws:SourceAccount is 111122223333"
+    }
+    group = arn("aws_cloudwatch_log_group", "flow")
+    assert grants(standing["module.network.aws_iam_role_policy.flow_logs"]["policy"]) == {
+        f"Allow logs:{action} on {group}:*" for action in ("CreateLogStream", "PutLogEvents", "DescribeLogStreams")
+    }
+    flow_log = standing["module.network.aws_flow_log.main"]
+    assert flow_log["vpc_id"] == "module.network.aws_vpc.main"
+    assert flow_log["log_destination"] == group
+    assert flow_log["iam_role_arn"] == arn("aws_iam_role", "flow_logs")
+    assert standing["module.network.aws_cloudwatch_log_group.flow"]["kms_key_id"] == arn("aws_kms_key", "logs")
+
+
+def test_endpoint_serves_this_account_only_in_the_zones_and_the_group_that_are_its_own(standing: Plan) -> None:
+    endpoint = standing['module.network.aws_vpc_endpoint.interface["secretsmanager"]']
+    assert grants(endpoint["policy"]) == {"Allow * * on * if aws:PrincipalAccount is 111122223333"}
+    assert endpoint["service_name"] == "com.amazonaws.us-east-1.secretsmanager"
+    expected = {"subnet_ids": "var.endpoint_zone_ids", "security_group_ids": "aws_security_group.hop"}
+    assert all(name in references(standing, "aws_vpc_endpoint.interface", each) for each, name in expected.items())
+
+
+def test_rules_name_the_group_of_the_other_hop(standing: Plan) -> None:
+    for direction, near, far in [("egress", "from", "to"), ("ingress", "to", "from")]:
+        rule = f"aws_vpc_security_group_{direction}_rule.pair"
+        assert f"each.value.{near}" in references(standing, rule, "security_group_id")
+        assert f"each.value.{far}" in references(standing, rule, "referenced_security_group_id")
+
+
+def test_all_ways_out_lead_through_the_gateways(standing: Plan) -> None:
+    routes = standing.of_type("aws_route")
+    assert {route["destination_cidr_block"] for route in routes.values()} == {"0.0.0.0/0"}
+    assert "aws_nat_gateway.main" in references(standing, "aws_route.egress", "nat_gateway_id")
+    assert "aws_subnet.public" in references(standing, "aws_nat_gateway.main", "subnet_id", at="for_each_expression")
+    public = {address: subnet for address, subnet in standing.of_type("aws_subnet").items() if ".public" in address}
+    assert {subnet["availability_zone_id"] for subnet in public.values()} == {"use1-az1", "use1-az2"}
+
+
+def references(plan: Plan, address: str, argument: str, *, at: str = "expressions") -> list[str]:
+    """What an argument of a resource is made of; with `at`, what its resource is made for each of."""
+    module = plan.document["configuration"]["root_module"]["module_calls"]["network"]["module"]
+    found = next(each for each in module["resources"] if each["address"] == address)[at]
+    names: list[str] = (found[argument] if at == "expressions" else found)["references"]
+    return names

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tests.grants import grants
 from tests.plans import ARGUMENTS, Plan, Refusals, plan_refusals, plan_replacement, plan_variants
 
 DATABASE = ARGUMENTS["proxy"]["database"]
@@ -126,3 +127,25 @@ def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
     group = plan["module.proxy.aws_cloudwatch_log_group.main"]
     assert (group["name"], group["retention_in_days"]) == ("/aws/rds/proxy/app", 365)
     assert group["kms_key_id"]
+
+
+def test_rds_assumes_the_proxy_s_role(plan: Plan) -> None:
+    trust = plan["module.proxy.aws_iam_role.main"]["assume_role_policy"]
+    assert grants(trust) == {"Allow rds.amazonaws.com sts:AssumeRole"}
+
+
+def test_proxy_stands_in_the_network_and_in_the_group_of_the_proxy(plan: Plan) -> None:
+    proxy = plan["module.proxy.aws_db_proxy.main"]
+    assert sorted(proxy["vpc_subnet_ids"]) == sorted(NETWORK["subnet_ids"])
+    assert proxy["vpc_security_group_ids"] == [NETWORK["security_group_ids"]["proxy"]]
+
+
+def test_target_is_the_database(plan: Plan) -> None:
+    target = plan["module.proxy.aws_db_proxy_target.main"]
+    assert target["db_instance_identifier"] == DATABASE["identifier"]
+    assert target["db_proxy_name"] == plan["module.proxy.aws_db_proxy.main"]["name"]
+
+
+def test_passwords_are_scram_only(plan: Plan) -> None:
+    [auth] = plan["module.proxy.aws_db_proxy.main"]["auth"]
+    assert (auth["auth_scheme"], auth["client_password_auth_type"]) == ("SECRETS", "POSTGRES_SCRAM_SHA_256")
