@@ -85,7 +85,7 @@ def test_nothing_that_a_failure_leaves_behind_holds_a_secret(
     with pytest.raises(Error) as caught, keeper.connection():
         pass
 
-    found = "".join(everything_about(caught.value)) + "".join(everything_about(keeper._init_error))
+    found = "".join(everything_about(caught.value)) + "".join(everything_about(keeper._earlier_error))
     output = capsys.readouterr()
     for text in (found, caplog.text, output.out, output.err, repr(keeper), repr(keeper._logins)):
         assert "canary" not in text

@@ -57,7 +57,7 @@ def test_a_wrong_password_is_shown_to_the_server_once(keeper, secrets, server):
     set_password(server, "another")
     with pytest.raises(LoginRefused, match="password authentication failed"):
         use(keeper)
-    assert secrets.requests == ["AWSCURRENT", "AWSPENDING"]
+    assert secrets.requests == ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
 
 
 @pytest.mark.parametrize(
