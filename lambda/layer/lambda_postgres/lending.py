@@ -203,7 +203,7 @@ class Loan:
 
     def __del__(self) -> None:
         """Give back what nobody can end any more: a block that a signal left, a loan that was only begun."""
-        if self.turn is not None:
+        if getattr(self, "turn", None) is not None:  # a signal may come between its making and its first line
             self._end(fit=False)
 
     def _end(self, *, fit: bool = True) -> None:
