@@ -71,10 +71,12 @@ class Keeper:
             self._session = GuardedConnection
         self._logins = (SecretLogins if settings.auth == "secret" else TokenLogins)(settings, clock)
         self._turns = Turns()
+        self._holding = self._turns.holding
         self._pending: Attempt | None = None
         self._connection: Session | None = None
         self._readable: Callable[[int], object] = select.poll().poll
         self._old_at = self._used_at = self._lent_until = 0.0  # wall time
+        self._max_idle = settings.max_idle_seconds
         self._impatient = False
         self._reason = "first use"  # why the next connection is opened
         self._earlier_error: Error | None = None
@@ -225,6 +227,7 @@ class Keeper:
                 os.dup2(nothing, self._connection.fileno())
                 os.close(nothing)
         self._turns = Turns()
+        self._holding = self._turns.holding
         self._connection = self._pending = None
         self._lent_until = 0.0
         self._reason = "forked"
@@ -233,19 +236,23 @@ class Keeper:
 
     def _take_back(self, turn: Turn, *, fit: bool) -> None:
         """Keep the connection only as the next borrower expects it: here alone this is judged."""
-        if self._turns.holder is not turn:
+        holding = self._holding
+        if holding.get(0) is not turn:
             return  # it was taken from this borrower, or is another process's
         try:
             conn = turn.conn
             if conn is not None and fit:
                 reason = turn.condemned or conn.restore()
-                if reason is not None:
-                    self._drop(reason)
-                else:
+                if reason is None:
                     self._used_at = now = self._clock()
-                    self._lent_until = min(now + self._settings.max_idle_seconds, self._old_at)
+                    idle_until = now + self._max_idle
+                    self._lent_until = idle_until if idle_until < self._old_at else self._old_at
+                else:
+                    self._drop(reason)
         finally:
-            self._turns.give_back(turn)
+            holding.pop(0, None)
+            if self._turns.waiting:
+                self._turns.wake()
 
     def _make_ready(self, context: Invocation | None) -> None:
         reason = self._stale()

@@ -31,20 +31,19 @@ _HALF_OPEN_MILLISECONDS = 12_000  # with less time left, a silent socket is give
 class Turn:
     """One borrower's use of the connection: the outermost loan and those inside it."""
 
-    __slots__ = ("condemned", "conn", "in_transaction", "kind", "loans", "request", "task", "thread")
+    conn: Session | None = None
+    condemned: str | None = None
+    """Why the connection must not be lent again."""
+    in_transaction = False
+    kind: tuple[bool, str | None] = (False, None)
+    """Whether the transaction is read-only, and its isolation."""
 
     def __init__(self, loan: int, request: object) -> None:
         self.loans: dict[int, FrameType | None] = {loan: None}
         """The loans by their ids, with the generator that each was taken in, if any."""
         self.thread = threading.current_thread()
-        self.task = current_task()
+        self.task = current_task() if "asyncio" in sys.modules else None
         self.request = request
-        self.conn: Session | None = None
-        self.condemned: str | None = None
-        """Why the connection must not be lent again."""
-        self.in_transaction = False
-        self.kind: tuple[bool, str | None] = (False, None)
-        """Whether the transaction is read-only, and its isolation."""
 
     def is_of(self, other: Turn) -> bool:
         """Tell whether both are of the same borrower."""
@@ -78,61 +77,55 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._holding: dict[int, Turn] = {}
+        self.holding: dict[int, Turn] = {}  # under 0, while somebody has it: holding.setdefault(0, turn) takes it
         self._changed = threading.Condition()
-        self._waiting = 0
+        self.waiting = 0
 
     @property
     def holder(self) -> Turn | None:
-        return self._holding.get(0)
+        return self.holding.get(0)
 
-    def try_to_take(self, turn: Turn) -> Turn:
-        """Take the turn if it is free; return who has it."""
-        return self._holding.setdefault(0, turn)
+    def wake(self) -> None:
+        """Let the next one try, who comes before the one who has just been."""
+        with self._changed:
+            self._changed.notify()
+        time.sleep(0.0001)
 
-    def give_back(self, turn: Turn) -> None:
-        if self._holding.get(0) is turn:
-            del self._holding[0]
-        if self._waiting:
-            with self._changed:
-                self._changed.notify()
-            time.sleep(0.0001)  # who waits comes before who has just been
-
-    def take(self, turn: Turn, *, until: Callable[[], float], revoke: Callable[[str], None]) -> Turn:
+    def take(self, turn: Turn, keeper: Keeper, context: Invocation | None) -> Turn:
         """Take the turn, wait for it, or return the one that this borrower has already."""
         deadline = None
-        while (holder := self.try_to_take(turn)) is not turn:
+        while (holder := self.holding.setdefault(0, turn)) is not turn:
             mine = holder.is_of(turn)
             if holder.is_over() and (mine or deadline is not None or holder.loans):
-                self._revoke(holder, revoke)
+                self._revoke(holder, keeper)
                 continue
             if mine and (generator := holder.suspended()) is None:
                 return holder
             if holder.thread is turn.thread:
                 if _differ(holder.request, turn.request):
-                    self._revoke(holder, revoke)  # what an earlier invocation left behind
+                    self._revoke(holder, keeper)  # what an earlier invocation left behind
                     continue
                 if mine:
                     raise CannotLend(_of_generator(generator))
                 raise CannotLend(_of_task(holder, turn))
             if deadline is None:
-                began, deadline = time.monotonic(), until()
+                began, deadline = time.monotonic(), keeper._deadline(context)
             if time.monotonic() >= deadline:
                 raise CannotLend(_of_thread(holder, time.monotonic() - began))
             with self._changed:
-                self._waiting += 1
+                self.waiting += 1
                 try:
-                    if self._holding.get(0) is holder:
+                    if self.holding.get(0) is holder:
                         self._changed.wait(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
                 finally:
-                    self._waiting -= 1
+                    self.waiting -= 1
         return turn
 
-    def _revoke(self, turn: Turn, revoke: Callable[[str], None]) -> None:
+    def _revoke(self, turn: Turn, keeper: Keeper) -> None:
         with self._changed:
-            if self._holding.get(0) is turn:
-                revoke("never given back")
-                del self._holding[0]
+            if self.holding.get(0) is turn:
+                keeper._drop("never given back")
+                del self.holding[0]
                 self._changed.notify()
 
 
@@ -142,7 +135,8 @@ class Loan:
     The warm path of every invocation, hence a class in two plain methods: generators and helpers took 15 µs more.
     """
 
-    __slots__ = ("_context", "_cursor_factory", "_explaining", "_keeper", "_outer_factory", "_ready", "turn")
+    turn: Turn | None = None
+    _outer_factory: Any = None
 
     def __init__(
         self,
@@ -158,7 +152,6 @@ class Loan:
         self._explaining = explaining
         self._ready = ready
         self._cursor_factory = cursor_factory
-        self.turn: Turn | None = None
 
     def __enter__(self) -> Connection:
         if self.turn is not None:
@@ -166,12 +159,13 @@ class Loan:
         keeper, context = self._keeper, self._context
         turn = self.turn = Turn(id(self), None if context is None else getattr(context, "aws_request_id", None))
         try:
-            if keeper._turns.try_to_take(turn) is not turn:
-                holder = keeper._turns.take(turn, until=lambda: keeper._deadline(context), revoke=keeper._drop)
+            if keeper._holding.setdefault(0, turn) is not turn:
+                holder = keeper._turns.take(turn, keeper, context)
                 if holder is not turn:
                     self.turn = turn = holder
                     turn.loans[id(self)] = None
-            if turn.conn is None and self._ready:
+            conn = turn.conn
+            if conn is None and self._ready:
                 # No round trip: one look at the socket, which is quiet when all is well.
                 if not keeper._used_at <= keeper._clock() < keeper._lent_until or keeper._readable(0):
                     keeper._make_ready(context)
@@ -179,22 +173,25 @@ class Loan:
                     left = context.get_remaining_time_in_millis()
                     if left < _HALF_OPEN_MILLISECONDS or keeper._impatient:
                         keeper._adapt_patience(left)
-                turn.conn = keeper._connection
+                conn = turn.conn = keeper._connection
                 keeper._lent_until = 0.0  # until it has come back and been found fit
-            generator = _generator(sys._getframe(1))
-            if generator is not None:
-                turn.loans[id(self)] = generator
-            if self._cursor_factory is not None and turn.conn is not None:
-                self._outer_factory = turn.conn.cursor_factory
-                turn.conn.cursor_factory = self._cursor_factory
+            frame = sys._getframe(1)
+            if frame.f_code.co_flags & _GENERATOR or frame.f_globals is _CONTEXTLIB:
+                turn.loans[id(self)] = _generator(frame)
+            if self._cursor_factory is not None and conn is not None:
+                self._outer_factory = conn.cursor_factory
+                conn.cursor_factory = self._cursor_factory
         except BaseException:
             self._end()
             raise
-        return turn.conn  # type: ignore[return-value]  # there is one unless none was asked for
+        return conn  # type: ignore[return-value]  # there is one unless none was asked for
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            self._end()
+            return
         try:
-            if error is not None and self._explaining and isinstance(error, psycopg2.Error) and self.turn is not None:
+            if self._explaining and isinstance(error, psycopg2.Error) and self.turn is not None:
                 explained = self._keeper._explain(self.turn, error, committing=False)
                 if explained is not None:
                     raise explained from error
@@ -203,15 +200,16 @@ class Loan:
 
     def __del__(self) -> None:
         """Give back what nobody can end any more: a block that a signal left, a loan that was only begun."""
-        if getattr(self, "turn", None) is not None:  # a signal may come between its making and its first line
+        if self.turn is not None:
             self._end(fit=False)
 
     def _end(self, *, fit: bool = True) -> None:
         turn = self.turn
         if turn is None:
             return
-        turn.loans.pop(id(self), None)
-        if not turn.loans:
+        loans = turn.loans
+        loans.pop(id(self), None)
+        if not loans:
             self._keeper._take_back(turn, fit=fit)
         elif turn.conn is not None:
             if not fit:

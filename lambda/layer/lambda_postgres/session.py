@@ -16,6 +16,9 @@ _PLAIN = (b"select", b"insert", b"update", b"delete", b"merge", b"with", b"value
 _WORDS = (b"temp", b"set_config", b"advisory")
 
 
+_FACTORY: Any = connection.cursor_factory
+
+
 class Session(connection):
     """A connection that knows what its borrower did."""
 
@@ -29,13 +32,23 @@ class Session(connection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.cursor_factory = self.default_cursor_factory
         self._first_encoding = self.encoding
         self._first_notices, self._first_notifies = self.notices, self.notifies
+        self.cursor_factory = self.default_cursor_factory
+
+    @property
+    def cursor_factory(self) -> Any:
+        """Return what makes the cursors: a class like the one that was set, and watched."""
+        return _FACTORY.__get__(self)
+
+    @cursor_factory.setter
+    def cursor_factory(self, factory: Any) -> None:
+        _FACTORY.__set__(self, _watched(factory))
 
     def cursor(self, name: Any = None, cursor_factory: Any = None, *more: Any, **options: Any) -> Any:
-        factory = _watched(cursor_factory or self.cursor_factory)
-        return super().cursor(name, factory, *more, **options)
+        if name is cursor_factory is None and not options:
+            return connection.cursor(self)
+        return super().cursor(name, _watched(cursor_factory) if cursor_factory else None, *more, **options)
 
     def commit(self) -> None:
         self.ended = True
@@ -63,7 +76,8 @@ class Session(connection):
             return "left with another encoding"
         if not self.autocommit:
             self.autocommit = True
-        self.cursor_factory = self.default_cursor_factory
+        if _FACTORY.__get__(self) is not _factories[self.default_cursor_factory]:
+            self.cursor_factory = self.default_cursor_factory
         if self.notices or self.notices is not self._first_notices:
             self.notices = self._first_notices
             self.notices.clear()
@@ -75,21 +89,17 @@ class Session(connection):
             self.binary_types.clear()
         return None
 
-    def note_success(self) -> None:
-        """See whether a statement has left the transaction that it was to run in."""
-        if self.in_block and self.get_transaction_status() == TRANSACTION_STATUS_IDLE:
-            self.ended = True  # by COMMIT or ROLLBACK, or never begun, in autocommit
-
-    def note_statement(self, query: bytes | None) -> None:
-        """Look at what was sent, whatever came of it."""
+    def note_statement(self, query: bytes | None) -> bool:
+        """Look at what was sent, whatever came of it; tell whether it is plain."""
         text = (query or b"").lower().strip(b"; \t\r\n")
         if text.startswith(_PLAIN) and b";" not in text and not any(word in text for word in _WORDS):
-            return
+            return True
         from .pinning import explain_lasting  # noqa: PLC0415  regular expressions, for what is rarely done
 
         lasting, ends_transaction = explain_lasting(query or b"")
         self.altered = self.altered or lasting
         self.ended = self.ended or ends_transaction
+        return False
 
     def note_error(self, error: Error) -> None:
         """See what a failed statement tells of the server, also when the borrower swallows its error."""
@@ -104,19 +114,22 @@ class WatchedCursor(cursor):
     connection: Session
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
+        conn = self.connection
         try:
             super().execute(query, vars)
-            self.connection.note_success()
+            if conn.in_block and conn.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+                conn.ended = True  # by COMMIT or ROLLBACK, or never begun, in autocommit
         except Error as error:
-            self.connection.note_error(error)
+            conn.note_error(error)
             raise
         finally:
-            self.connection.note_statement(self.query)
+            # A text that was plain is plain again: what takes the places of its %s are literals.
+            if (type(query) is not str or query not in _known) and conn.note_statement(self.query):
+                _remember(query)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
         try:
             super().executemany(query, vars_list)
-            self.connection.note_success()
         except Error as error:
             self.connection.note_error(error)
             raise
@@ -126,9 +139,18 @@ class WatchedCursor(cursor):
     def callproc(self, procname: Any, parameters: Any = None) -> None:
         try:
             super().callproc(procname, parameters)
-            self.connection.note_success()
         finally:
             self.connection.note_statement(self.query)
+
+
+_known: set[str] = set()
+
+
+def _remember(query: Any) -> None:
+    if type(query) is str:
+        if len(_known) >= 1000:
+            _known.clear()
+        _known.add(query)
 
 
 _factories: dict[Any, Any] = {None: WatchedCursor}

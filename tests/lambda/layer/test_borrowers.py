@@ -430,4 +430,4 @@ def test_a_signal_while_waiting_for_another_thread_leaves_the_queue(keeper, alar
     thread.join()
     with keeper.connection() as conn:
         assert pid(conn)
-    assert keeper._turns._waiting == 0
+    assert keeper._turns.waiting == 0

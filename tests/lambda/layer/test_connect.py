@@ -1,5 +1,7 @@
 """connect() gives a plain connection that the caller owns: what frameworks build on."""
 
+# ruff: noqa: PT012  a loan and what happens in it are one promise
+
 from __future__ import annotations
 
 import threading
