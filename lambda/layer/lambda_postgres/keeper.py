@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as plain_connection
 
 from .connecting import HALF_OPEN_MILLISECONDS, Attempt, try_logins
 from .errors import CannotConnect, CannotLend, ConnectionLost, Error, NotCommitted, PoolExhausted
-from .lending import Loan, Turn, Turns
+from .lending import Loan, Turns
 from .log import Log
 from .login import SecretLogins, TokenLogins
 from .session import Session
@@ -96,7 +96,7 @@ class Keeper:
         starting or out of reach, for another thread's loan, for an answer on a path that died. `cursor_factory` makes
         the cursors of this loan.
         """
-        return Loan(self, context, cursor_factory=cursor_factory)
+        return Loan(self, context, cursor_factory)
 
     @contextmanager
     def transaction(
@@ -112,17 +112,17 @@ class Keeper:
         Inside a transaction it is a savepoint, which cannot be `read_only` or of an `isolation` that the transaction
         around it is not. `isolation` is one of PostgreSQL's names, such as "serializable".
         """
-        loan = Loan(self, context, explaining=False, cursor_factory=cursor_factory)
+        loan = Loan(self, context, cursor_factory)
+        loan._explaining = False
         with loan as conn:
-            turn = loan.turn
-            assert turn is not None
+            turn = loan.outermost
             assert turn.conn is not None
             if turn.conn.closed:
                 raise self._lost(turn, "it was closed inside the loan", committed=self._outcome(turn))
             wanted = (read_only, isolation and isolation.lower())
             if turn.conn.get_transaction_status() != TRANSACTION_STATUS_IDLE or turn.in_transaction:
                 _require_same_kind(turn.kind if turn.in_transaction else (False, None), wanted)
-                with self._explaining(turn), _savepoint(turn):
+                with self._explaining(turn), _savepoint(turn, loan.depth):
                     yield conn
                 return
             turn.kind = wanted
@@ -146,9 +146,9 @@ class Keeper:
         leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
         For work that does nothing but SQL.
         """
-        outer = self._turns.holder
-        inside = outer is not None and outer.is_of(Turn(0, None))
-        in_transaction = inside and outer is not None and outer.in_transaction
+        outer = self._turns.held_here()
+        inside = outer is not None
+        in_transaction = outer is not None and outer.in_transaction
         deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
         attempt = 0
         while True:
@@ -204,7 +204,7 @@ class Keeper:
 
     def close(self) -> None:
         """Close the connection; the next loan opens another. Inside a loan the borrower meets a closed one."""
-        with Loan(self, ready=False) as conn:
+        with self._exclusively() as conn:
             if conn is not None:
                 conn.close()
             else:
@@ -234,25 +234,11 @@ class Keeper:
 
     # --- connecting
 
-    def _take_back(self, turn: Turn, *, fit: bool) -> None:
-        """Keep the connection only as the next borrower expects it: here alone this is judged."""
-        holding = self._holding
-        if holding.get(0) is not turn:
-            return  # it was taken from this borrower, or is another process's
-        try:
-            conn = turn.conn
-            if conn is not None and fit:
-                reason = turn.condemned or conn.restore()
-                if reason is None:
-                    self._used_at = now = self._clock()
-                    idle_until = now + self._max_idle
-                    self._lent_until = idle_until if idle_until < self._old_at else self._old_at
-                else:
-                    self._drop(reason)
-        finally:
-            holding.pop(0, None)
-            if self._turns.waiting:
-                self._turns.wake()
+    def _exclusively(self) -> Loan:
+        """Take the turn without making a connection ready: what is lent is one that this borrower has already."""
+        loan = Loan(self)
+        loan._ready = False
+        return loan
 
     def _make_ready(self, context: Invocation | None) -> None:
         reason = self._stale()
@@ -378,7 +364,7 @@ class Keeper:
         )
 
     def _connect_early(self, reason: str) -> None:
-        with Loan(self, ready=False) as lent:
+        with self._exclusively() as lent:
             if lent is None and self._connection is None and self._pending is None:
                 self._reason = reason
                 patience = self._settings.connect_timeout_seconds
@@ -436,7 +422,7 @@ class Keeper:
     # --- work
 
     @contextmanager
-    def _block(self, turn: Turn, read_only: bool, isolation: str | None) -> Iterator[None]:
+    def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:
         conn = turn.conn
         assert conn is not None
         before = (conn.autocommit, conn.readonly, conn.isolation_level, conn.deferrable)
@@ -466,7 +452,7 @@ class Keeper:
                 autocommit, conn.readonly, conn.isolation_level, conn.deferrable = before
                 conn.autocommit = autocommit
 
-    def _commit(self, turn: Turn) -> None:
+    def _commit(self, turn: Loan) -> None:
         conn = turn.conn
         assert conn is not None
         status = conn.info.transaction_status
@@ -481,7 +467,7 @@ class Keeper:
             plain_connection.commit(conn)
 
     @contextmanager
-    def _explaining(self, turn: Turn, *, committing: bool = False) -> Iterator[None]:
+    def _explaining(self, turn: Loan, *, committing: bool = False) -> Iterator[None]:
         try:
             yield
         except psycopg2.Error as error:
@@ -490,7 +476,7 @@ class Keeper:
                 raise
             raise explained from error
 
-    def _explain(self, turn: Turn, error: psycopg2.Error, *, committing: bool) -> Error | None:
+    def _explain(self, turn: Loan, error: psycopg2.Error, *, committing: bool) -> Error | None:
         """Tell what an error during work means for the connection; None when it is the work's own affair."""
         conn = turn.conn
         assert conn is not None
@@ -503,12 +489,12 @@ class Keeper:
         return None
 
     @staticmethod
-    def _outcome(turn: Turn) -> bool | None:
+    def _outcome(turn: Loan) -> bool | None:
         """Tell whether work that was lost now may have been kept: False is certainly not."""
         conn = turn.conn
         return False if turn.in_transaction and conn is not None and not conn.ended else None
 
-    def _lost(self, turn: Turn, cause: str, *, committed: bool | None) -> ConnectionLost:
+    def _lost(self, turn: Loan, cause: str, *, committed: bool | None) -> ConnectionLost:
         turn.condemned = "lost"
         if turn.conn is not None and turn.conn.ended and turn.in_transaction:
             cause = f"{cause}; {_ENDED}"
@@ -563,10 +549,10 @@ class Keeper:
 
 
 @contextmanager
-def _savepoint(turn: Turn) -> Iterator[None]:
+def _savepoint(turn: Loan, depth: int) -> Iterator[None]:
     conn = turn.conn
     assert conn is not None
-    name = f"lambda_postgres_{len(turn.loans)}"
+    name = f"lambda_postgres_{depth + 1}"
     with cursor(conn) as plain:
         plain.execute(f"SAVEPOINT {name}")
         try:
