@@ -84,7 +84,7 @@ def _request(
         http.request(method, f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", body, dict(headers))
         response = http.getresponse()
         return response.status, _parse(response.read())
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a header's value, which its text would show
         return 0, {"__type": f"{type(error).__name__} from {parts.netloc}"}
     finally:
         http.close()
@@ -100,8 +100,13 @@ def _parse(text: str | bytes | None) -> dict[str, Any]:
 
 
 def _is_login_text(value: object) -> TypeGuard[str]:
-    """Tell whether libpq can send it: on a NUL psycopg2 would raise where a traceback shows the password."""
-    return isinstance(value, str) and value != "" and "\0" not in value
+    """Tell whether libpq can send it: where it cannot, psycopg2's own error would hold the password."""
+    return isinstance(value, str) and value != "" and "\0" not in value and _is_unicode(value)
+
+
+def _is_unicode(value: str) -> bool:
+    """Tell whether it can be encoded: JSON may hold half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _parse_arn(arn: str) -> tuple[str, str]:

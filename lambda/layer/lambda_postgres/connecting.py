@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import _thread
+import time
 from typing import TYPE_CHECKING
 
 import psycopg2
 
-from .errors import CannotConnect, LoginRefused, PoolExhausted
+from .errors import CannotConnect, Error, LoginRefused, PoolExhausted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-    from .login import Login
+    from .login import Login, Logins
     from .settings import Settings
+
+    Factory = Callable[..., Connection] | None
+
+HALF_OPEN_MILLISECONDS = 10_000
 
 # libpq gives no SQLSTATE for a failed connect, only the server's text. First match wins.
 _MEANINGS: tuple[tuple[str, str, type[CannotConnect], bool], ...] = (
@@ -47,38 +55,131 @@ _MEANINGS: tuple[tuple[str, str, type[CannotConnect], bool], ...] = (
 )
 
 
-def connect(settings: Settings, login: Login, *, timeout_seconds: int, guard: bool) -> Connection | CannotConnect:
-    """Open a connection, or return why not.
+def parameters(settings: Settings, login: Login, *, timeout_seconds: int) -> dict[str, object]:
+    """Return what libpq is told: the one home of it, for every driver."""
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "dbname": settings.database,
+        "user": login.user,
+        "password": login.password,
+        "sslmode": "verify-full",
+        "sslrootcert": settings.root_certificates,
+        "gssencmode": "disable",
+        "application_name": settings.application_name,
+        "connect_timeout": timeout_seconds,
+        # A peer that is gone is noticed after 10 s, while sending and while waiting for an answer: libpq's and the
+        # kernel's own limits are minutes.
+        "keepalives_idle": 4,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": HALF_OPEN_MILLISECONDS,
+    }
 
-    Returned and not raised: this frame, and psycopg2's below it, hold the password, and a traceback would show them.
+
+def try_logins(settings: Settings, logins: Logins, *, timeout_seconds: int, factory: Factory) -> Connection | Error:
+    """Open a connection with the first login that the server takes, or return why not.
+
+    Returned and not raised: these frames, and psycopg2's below them, hold the password, which a traceback would show.
     """
-    factory = None
-    if guard:
-        from .pinning import GuardedConnection  # noqa: PLC0415  for development only
-
-        factory = GuardedConnection
+    outcome: Connection | Error | None = None
+    where = ""
     try:
-        connection: Connection = psycopg2.connect(
-            host=settings.host,
-            port=settings.port,
-            dbname=settings.database,
-            user=login.user,
-            password=login.password,
-            sslmode="verify-full",
-            sslrootcert=settings.root_certificates,
-            gssencmode="disable",
-            application_name=settings.application_name,
-            connect_timeout=timeout_seconds,
-            # A peer that is gone is noticed: after 10 s while sending, 20 s while waiting for an answer.
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=2,
-            tcp_user_timeout=10_000,
-            connection_factory=factory,
-        )
+        for login in logins.candidates():
+            outcome = _connect(settings, parameters(settings, login, timeout_seconds=timeout_seconds), factory)
+            if not isinstance(outcome, LoginRefused):
+                break
+    except Error as error:
+        outcome = error.with_traceback(None)
+    except Exception as error:  # the text of an error that nobody foresaw may hold anything
+        where = _describe(error)
+    if outcome is None:
+        return CannotConnect(settings.target, where)
+    if isinstance(outcome, LoginRefused) and outcome.sqlstate:
+        outcome.add_note(logins.hint)
+    return outcome
+
+
+class Attempt:
+    """One attempt to connect, in a thread of its own.
+
+    So whoever waits can stop waiting, whatever keeps the attempt: a resolver that is mute, several addresses, a server
+    that is. What the function imports meanwhile runs meanwhile. And no traceback of the function's own thread, in which
+    alone signal handlers run, goes through frames that hold a password.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        work: Callable[[], Connection | Error],
+        *,
+        clock: Callable[[], float],
+        lasts: float,
+        report: Callable[[Attempt], None] | None = None,
+    ) -> None:
+        self.reason = reason
+        self.outcome: Connection | Error | None = None
+        self.milliseconds = self.ended_at = 0.0
+        self.reported = False
+        self._work = work
+        self._clock = clock
+        self._late_at = clock() + lasts
+        self._abandoned = False
+        self._report = report
+        self._running = _thread.allocate_lock()
+        self._running.acquire()
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError as error:  # the interpreter is ending, or the system has no room for a thread
+            self._end(Error(f"no thread to connect in: {error}"))
+
+    def wait(self, seconds: float) -> bool:
+        """Tell whether it ended within this time."""
+        if not self._running.acquire(timeout=max(0.0, seconds)):
+            return False
+        self._running.release()
+        return True
+
+    @property
+    def is_stuck(self) -> bool:
+        """Tell whether it should have ended long ago: the environment was frozen in the middle."""
+        return self.outcome is None and self._clock() > self._late_at
+
+    def abandon(self) -> None:
+        """Let its connection be closed as soon as there is one."""
+        self._abandoned = True
+        self._close()
+
+    def _run(self) -> None:
+        outcome: Connection | Error = Error("the thread that connected was ended")
+        started = time.monotonic()
+        try:
+            outcome = self._work()
+        finally:
+            self.milliseconds = (time.monotonic() - started) * 1000
+            self._end(outcome)
+
+    def _end(self, outcome: Connection | Error) -> None:
+        self.ended_at = self._clock()
+        self.outcome = outcome
+        if self._abandoned:
+            self._close()
+        try:
+            if self._report is not None:
+                self._report(self)
+        finally:
+            self._running.release()
+
+    def _close(self) -> None:
+        if self.outcome is not None and not isinstance(self.outcome, Error):
+            self.outcome.close()
+
+
+def _connect(settings: Settings, arguments: dict[str, object], factory: Factory) -> Connection | CannotConnect:
+    try:
+        connection: Connection = psycopg2.connect(connection_factory=factory, **arguments)  # type: ignore[call-overload]
     except psycopg2.Error as error:
         return _explain(settings, error)
-    connection.autocommit = True  # sends nothing
     return connection
 
 
@@ -88,3 +189,12 @@ def _explain(settings: Settings, error: psycopg2.Error) -> CannotConnect:
     explained = kind(settings.target, text, sqlstate=sqlstate or None, transient=transient)
     explained.__cause__ = error.with_traceback(None)
     return explained
+
+
+def _describe(error: BaseException) -> str:
+    """Name the kind of an error and where it came from, without its text and its traceback."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = None if traceback is None else traceback.tb_frame.f_code
+    return type(error).__name__ + ("" if code is None else f" in {code.co_name} ({code.co_filename})")

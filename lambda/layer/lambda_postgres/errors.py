@@ -5,6 +5,7 @@
     ├── CannotConnect      host, port, user and the cause
     │   ├── LoginRefused   the server said no; the message says what to check
     │   └── PoolExhausted  neither the server nor the proxy's pool had room
+    ├── CannotLend         another task, thread or generator has the connection, or another kind of transaction is open
     ├── ConnectionLost     in the middle of work; `committed` says whether it may have been kept
     └── NotCommitted       a failed statement inside `transaction()` was caught and the block went on
 
@@ -43,6 +44,10 @@ class LoginRefused(CannotConnect):
 
 class PoolExhausted(CannotConnect):
     """All connections are in use: max_connections of the server (53300), or the proxy's pool (08000)."""
+
+
+class CannotLend(Error):
+    """The connection cannot be lent like this here and now; the message says who has it and what to do."""
 
 
 class ConnectionLost(Error):

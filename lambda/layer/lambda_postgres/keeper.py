@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 import os
 import select
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
+from weakref import WeakMethod
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TransactionRollbackError, cursor
+from psycopg2.extensions import connection as plain_connection
 
-from .connecting import connect
-from .errors import ConnectionLost, Error, LoginRefused, NotCommitted, PoolExhausted
+from .connecting import HALF_OPEN_MILLISECONDS, Attempt, try_logins
+from .errors import CannotConnect, CannotLend, ConnectionLost, Error, NotCommitted, PoolExhausted
+from .lending import Loan, Turns
 from .log import Log
 from .login import SecretLogins, TokenLogins
+from .session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -30,7 +34,9 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS = 1.0  # of the remaining time, left for answering after the last attempt
 _WORK_ATTEMPTS = 3
+_CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: certainly rolled back
 _SESSION_ENDS = ("25P03", "57P01", "57P02", "57P03", "57P05")
+_ENDED = "the work ended its transaction itself, so some of it may have been committed; it is not run again"
 
 
 class Invocation(Protocol):
@@ -43,7 +49,8 @@ class Invocation(Protocol):
 class Keeper:
     """Keep one connection for an execution environment and lend it to each invocation.
 
-    Threads take turns. Lent again inside a loan, it is the same connection, in the same transaction.
+    A loan belongs to one task of one thread of one process. Threads take turns; lent again to the same borrower, it is
+    the same connection, in the same transaction.
     """
 
     def __init__(
@@ -57,146 +64,206 @@ class Keeper:
         self._settings = settings
         self._log = log or Log.from_environment()
         self._clock = clock  # wall time: it alone goes on while the environment is frozen or a snapshot
-        self._guard = bool(os.environ.get("DB_PINNING_GUARD")) if guard is None else guard
+        self._session: type[Session] = Session
+        if bool(os.environ.get("DB_PINNING_GUARD")) if guard is None else guard:
+            from .pinning import GuardedConnection  # noqa: PLC0415  for development only
+
+            self._session = GuardedConnection
         self._logins = (SecretLogins if settings.auth == "secret" else TokenLogins)(settings, clock)
-        self._lock = threading.RLock()
-        self._loans = 0
-        self._in_transaction = False
-        self._connection: Connection | None = None
+        self._turns = Turns()
+        self._holding = self._turns.holding
+        self._pending: Attempt | None = None
+        self._connection: Session | None = None
         self._readable: Callable[[int], object] = select.poll().poll
         self._old_at = self._used_at = self._lent_until = 0.0  # wall time
+        self._max_idle = settings.max_idle_seconds
+        self._impatient = False
         self._reason = "first use"  # why the next connection is opened
-        self._condemned: str | None = None  # why this one must not be lent again
-        self._init_error: Error | None = None
+        self._earlier_error: Error | None = None
+        leave = WeakMethod(self._leave_to_parent)
+        os.register_at_fork(after_in_child=lambda: (bound := leave()) and bound())
+        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            _snapshots().register_before_snapshot(self._close_for_snapshot)
 
     # --- lending
 
-    def connection(self, context: Invocation | None = None) -> AbstractContextManager[Connection]:
+    def connection(
+        self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+    ) -> AbstractContextManager[Connection]:
         """Lend the connection in autocommit: every statement stands alone.
 
-        With Lambda's context, waiting for a server that is full or starting ends before the function's time does.
+        With Lambda's context, all waiting ends a second before the function's time does: for a server that is full,
+        starting or out of reach, for another thread's loan, for an answer on a path that died. `cursor_factory` makes
+        the cursors of this loan.
         """
-        return _Loan(self, context, True)
+        return Loan(self, context, cursor_factory)
 
     @contextmanager
     def transaction(
-        self, context: Invocation | None = None, *, read_only: bool = False, isolation: str | None = None
+        self,
+        context: Invocation | None = None,
+        *,
+        read_only: bool = False,
+        isolation: str | None = None,
+        cursor_factory: Callable[..., Any] | None = None,
     ) -> Iterator[Connection]:
         """Lend the connection for one transaction: committed at the end of the block, rolled back on any exception.
 
-        A transaction inside a transaction is a savepoint.
+        Inside a transaction it is a savepoint, which cannot be `read_only` or of an `isolation` that the transaction
+        around it is not. `isolation` is one of PostgreSQL's names, such as "serializable".
         """
-        with _Loan(self, context, False) as conn:
-            if self._in_transaction:
-                with self._explaining(), _savepoint(conn, f"lambda_postgres_{self._loans}"):
+        loan = Loan(self, context, cursor_factory)
+        loan._explaining = False
+        with loan as conn:
+            turn = loan.outermost
+            assert turn.conn is not None
+            if turn.conn.closed:
+                raise self._lost(turn, "it was closed inside the loan", committed=self._outcome(turn))
+            wanted = (read_only, isolation and isolation.lower())
+            if turn.conn.get_transaction_status() != TRANSACTION_STATUS_IDLE or turn.in_transaction:
+                _require_same_kind(turn.kind if turn.in_transaction else (False, None), wanted)
+                with self._explaining(turn), _savepoint(turn, loan.depth):
                     yield conn
                 return
-            # psycopg2 sends BEGIN with the first statement: until then no connection of the proxy's pool is taken.
-            conn.autocommit = False
-            if read_only:
-                conn.readonly = True
-            if isolation:
-                conn.isolation_level = isolation
-            self._in_transaction = True
-            try:
-                with self._explaining():
-                    yield conn
-                self._commit(conn)
-            except BaseException:
-                _roll_back(conn)
-                raise
-            finally:
-                self._in_transaction = False
-                if not conn.closed and conn.info.transaction_status == TRANSACTION_STATUS_IDLE:
-                    # Before autocommit: with it on, psycopg2 would send a SET for each.
-                    conn.readonly = conn.isolation_level = None
-                    conn.autocommit = True
+            turn.kind = wanted
+            with self._block(turn, read_only, isolation):
+                yield conn
 
     def run_transaction(
-        self, work: Callable[[Connection], T], context: Invocation | None = None, *, read_only: bool = False
+        self,
+        work: Callable[[Connection], T],
+        context: Invocation | None = None,
+        *,
+        read_only: bool = False,
+        isolation: str | None = None,
+        cursor_factory: Callable[..., Any] | None = None,
     ) -> T:
-        """Run `work(connection)` in a transaction, up to three times where it certainly left nothing behind.
+        """Run `work(connection)` in a transaction, again where it certainly left nothing behind.
 
-        That is after a deadlock, a serialization failure, a full pool, or a connection lost before COMMIT was sent;
-        with read_only also after any lost connection. For work that does nothing but SQL.
+        That is after a deadlock or a serialization failure, while the invocation's time lasts (three times without a
+        context); and up to three times after a full pool or a connection lost before COMMIT was sent, with read_only
+        after any lost connection. Never when the work ended its transaction itself. Inside another loan, only what
+        leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
+        For work that does nothing but SQL.
         """
-        deadline = self._deadline(context)
+        outer = self._turns.held_here()
+        inside = outer is not None
+        in_transaction = outer is not None and outer.in_transaction
+        deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
         attempt = 0
         while True:
             attempt += 1
+            ended = False
+            conn = None
             try:
-                with self.transaction(context, read_only=read_only) as conn:
+                with self.transaction(
+                    context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory
+                ) as conn:
                     return work(conn)
-            except (ConnectionLost, PoolExhausted, psycopg2.extensions.TransactionRollbackError) as error:
-                maybe_kept = isinstance(error, ConnectionLost) and error.committed is None and not read_only
+            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
+                ended = isinstance(conn, Session) and conn.ended
+                if isinstance(error, ConnectionLost):
+                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
+                elif isinstance(error, PoolExhausted):
+                    again = attempt < _WORK_ATTEMPTS
+                else:
+                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
                 pause = _jittered_pause(attempt)
-                late = time.monotonic() + pause > deadline
-                if maybe_kept or late or attempt == _WORK_ATTEMPTS or self._in_transaction:
+                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
+
+    def connect(
+        self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+    ) -> Connection:
+        """Open a connection that the caller owns and closes: plain psycopg2, verified, logged in just now.
+
+        For what keeps connections itself, such as SQLAlchemy's `creator`. It is opened with the same care and the same
+        errors as the one that is lent; afterwards it is nobody's but the caller's.
+        """
+        outcome = self._connect(self._deadline(context), "connect()", None)
+        if cursor_factory is not None:
+            outcome.cursor_factory = cursor_factory
+        return outcome
 
     # --- the environment's life
 
     def warm(self) -> None:
-        """Connect during init. A failure is logged and kept, not raised: the first invocation tries again.
+        """Begin to connect and return: what the function imports after it is imported meanwhile.
 
-        Raised, it would send a function whose database is down into a loop of failing inits.
+        The first loan waits for what is left. A failure is logged and kept, not raised: the first invocation tries
+        again. Raised, it would send a function whose database is down into a loop of failing inits.
         """
         self._connect_early("init")
-        if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
-            from snapshot_restore_py import (  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
-                register_after_restore,
-                register_before_snapshot,
-            )
-
-            register_before_snapshot(self.close)
-            register_after_restore(self._connect_early, "restored")
+        match os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE"):
+            case "snap-start":
+                _snapshots().register_after_restore(self._connect_early, "restored")
+            case "provisioned-concurrency":
+                # Nobody waits for this init, and the environment may be frozen for long right after it.
+                self._await_pending()
 
     def close(self) -> None:
         """Close the connection; the next loan opens another. Inside a loan the borrower meets a closed one."""
-        with self._lock:
-            if self._loans and self._connection is not None:
-                self._connection.close()
+        with self._exclusively() as conn:
+            if conn is not None:
+                conn.close()
             else:
+                self._forget_pending()
                 self._drop("closed")
+
+    def _close_for_snapshot(self) -> None:
+        self._await_pending()
+        self.close()
+
+    def _leave_to_parent(self) -> None:
+        """Begin anew in a forked process: what the parent has open is the parent's.
+
+        What the child's copy of the block still sends must not reach the server in the parent's name, nor a
+        goodbye; psycopg2 itself says none in a process that did not open the connection.
+        """
+        if self._connection is not None and not self._connection.closed:
+            with suppress(OSError, psycopg2.Error):
+                nothing = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nothing, self._connection.fileno())
+                os.close(nothing)
+        self._turns = Turns()
+        self._holding = self._turns.holding
+        self._connection = self._pending = None
+        self._lent_until = 0.0
+        self._reason = "forked"
 
     # --- connecting
 
-    def _settle(self) -> None:
-        """Keep the connection only as the next borrower expects it."""
-        conn = self._connection
-        assert conn is not None
-        if conn.closed:
-            self._drop("lost")
-        elif self._condemned:
-            self._drop(self._condemned)
-        elif conn.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-            self._drop("left in a transaction")
-        else:
-            if not conn.autocommit:
-                conn.autocommit = True
-            self._used_at = now = self._clock()
-            self._lent_until = min(now + self._settings.max_idle_seconds, self._old_at)
+    def _exclusively(self) -> Loan:
+        """Take the turn without making a connection ready: what is lent is one that this borrower has already."""
+        loan = Loan(self)
+        loan._ready = False
+        return loan
 
     def _make_ready(self, context: Invocation | None) -> None:
         reason = self._stale()
         if reason is not None:
             self._drop(reason)
-            self._open(self._deadline(context))
+            self._open(context)
 
     def _stale(self) -> str | None:
         """Tell why the connection must not be lent; None when it may be."""
         conn, now = self._connection, self._clock()
         if conn is None:
             return self._reason
+        if not self._lent_until:
+            return "never given back"
         if not now < self._old_at:
             return "too old"
         if not self._used_at <= now < self._lent_until:
             return "idle too long"
         return None if self._is_alive(conn) else "lost while idle"
 
-    def _is_alive(self, conn: Connection) -> bool:
-        """Tell whether the socket is quiet, as a healthy idle one is, or has only notices to read."""
+    def _is_alive(self, conn: Session) -> bool:
+        """Tell whether the socket is quiet, as a healthy idle one is, or has only notices to read.
+
+        One that goes on talking is not: something is wrong with it, and it is not waited for.
+        """
         for _ in range(3):
             if conn.closed:
                 return False
@@ -211,211 +278,331 @@ class Keeper:
     def _drop(self, reason: str) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._condemned = None
+        self._connection = None
         self._lent_until = 0.0
         self._reason = reason
 
-    def _open(self, deadline: float) -> None:
-        conn = self._connect(deadline)
+    def _open(self, context: Invocation | None) -> None:
+        deadline = self._deadline(context)
+        if not self._join_pending(deadline):
+            conn = self._connect(deadline, self._reason, self._session)
+            assert isinstance(conn, Session)
+            self._keep(conn, self._clock())
+
+    def _keep(self, conn: Session, opened_at: float) -> None:
+        conn.autocommit = True  # sends nothing
         socket = select.poll()
         socket.register(conn.fileno(), select.POLLIN)
-        self._connection, self._readable = conn, socket.poll
-        self._used_at = now = self._clock()
-        self._old_at = now + self._settings.max_age_seconds
-        self._lent_until = now + self._settings.max_idle_seconds
+        self._connection, self._readable, self._impatient = conn, socket.poll, False
+        self._used_at = opened_at
+        self._old_at = opened_at + self._settings.max_age_seconds
+        self._lent_until = opened_at + self._settings.max_idle_seconds
 
-    def _connect(self, deadline: float) -> Connection:
-        attempt = 0
+    def _connect(self, deadline: float, reason: str, factory: type[Session] | None) -> Connection:
+        """Open a connection, with as many attempts as there is time for."""
+        retry_deadline = min(deadline, time.monotonic() + self._settings.retry_seconds)
+        number = 0
         while True:
-            attempt += 1
-            outcome, milliseconds = self._attempt(deadline - time.monotonic())
+            number += 1
+            attempt = self._attempt(reason, factory, deadline - time.monotonic())
+            if not attempt.wait(deadline - time.monotonic()):
+                if factory is None:
+                    attempt.abandon()
+                else:
+                    self._pending = attempt  # the next loan goes on waiting for it
+                raise self._noted(self._unanswered())
+            outcome = attempt.outcome
             if not isinstance(outcome, Error):
-                self._report_connected(attempt, milliseconds)
-                self._init_error = None
+                assert outcome is not None
+                self._report_connected(attempt, number)
+                self._earlier_error = None
                 return outcome
-            pause = _jittered_pause(attempt)
-            again = outcome.transient and time.monotonic() + pause < deadline
-            self._report_failed(outcome, attempt, pause if again else None)
+            pause = _jittered_pause(number)
+            again = outcome.transient and time.monotonic() + pause < retry_deadline
+            self._report_failed(attempt, outcome, number, pause if again else None)
             if not again:
-                if self._init_error is not None:
-                    outcome.add_note(f"During init: {self._init_error}")
-                raise outcome
+                raise self._noted(outcome)
             time.sleep(pause)
 
-    def _attempt(self, patience: float) -> tuple[Connection | Error, float]:
-        """Try every login once. Failures are returned without tracebacks: the frames below hold secrets."""
-        settings = self._settings
+    def _join_pending(self, deadline: float) -> bool:
+        """Wait for the attempt that has begun already; tell whether its connection is there and fit."""
+        attempt = self._pending
+        if attempt is None:
+            return False
+        if attempt.is_stuck:
+            self._forget_pending()
+            return False
+        if not attempt.wait(deadline - time.monotonic()):
+            raise self._noted(self._unanswered())
+        self._pending = None
+        self._report(attempt)
+        outcome = attempt.outcome
+        if isinstance(outcome, Session):
+            self._keep(outcome, attempt.ended_at)
+            reason = self._stale()
+            if reason is None:
+                return True
+            self._drop(reason)
+        return False
+
+    def _attempt(
+        self,
+        reason: str,
+        factory: type[Session] | None,
+        patience: float,
+        report: Callable[[Attempt], None] | None = None,
+    ) -> Attempt:
+        settings, logins = self._settings, self._logins
+        # libpq knows no shorter timeout than two seconds, and applies it to each address of the host.
         timeout = max(2, min(settings.connect_timeout_seconds, math.ceil(patience)))
-        started = time.monotonic()
-        outcome: Connection | Error | None = None
-        try:
-            for login in self._logins.candidates():
-                outcome = connect(settings, login, timeout_seconds=timeout, guard=self._guard)
-                if not isinstance(outcome, LoginRefused):
-                    break
-        except Error as error:
-            outcome = error.with_traceback(None)
-        assert outcome is not None
-        if isinstance(outcome, LoginRefused) and outcome.sqlstate:
-            outcome.add_note(self._logins.hint)
-        return outcome, (time.monotonic() - started) * 1000
+        return Attempt(
+            reason,
+            lambda: try_logins(settings, logins, timeout_seconds=timeout, factory=factory),
+            clock=self._clock,
+            lasts=3.0 * timeout,
+            report=report,
+        )
 
     def _connect_early(self, reason: str) -> None:
-        with self._lock:
-            self._drop(reason)
-            try:
-                self._open(time.monotonic())
-            except Error as error:
-                self._init_error = error.with_traceback(None)
+        with self._exclusively() as lent:
+            if lent is None and self._connection is None and self._pending is None:
+                self._reason = reason
+                patience = self._settings.connect_timeout_seconds
+                self._pending = self._attempt(reason, self._session, patience, self._report)
+
+    def _await_pending(self) -> None:
+        if self._pending is not None:
+            self._pending.wait(self._settings.connect_timeout_seconds + _ANSWER_SECONDS)
+
+    def _forget_pending(self) -> None:
+        if self._pending is not None:
+            self._pending.abandon()
+        self._pending = None
 
     def _deadline(self, context: Invocation | None) -> float:
-        patience = self._settings.retry_seconds
+        """Tell until when this call may wait, at most."""
         if context is not None:
-            patience = min(patience, context.get_remaining_time_in_millis() / 1000 - _ANSWER_SECONDS)
-        return time.monotonic() + patience
+            left = _left(context)
+            return time.monotonic() + max(left - _ANSWER_SECONDS, left / 2)
+        return (
+            time.monotonic() + self._settings.retry_seconds + self._settings.connect_timeout_seconds + _ANSWER_SECONDS
+        )
+
+    def _unanswered(self) -> CannotConnect:
+        return CannotConnect(
+            self._settings.target,
+            "no answer in time from the name server, the server or Secrets Manager",
+            sqlstate="08001",
+            transient=True,
+        )
+
+    def _noted(self, error: Error) -> Error:
+        if self._earlier_error is not None and self._earlier_error is not error:
+            error.add_note(f"During init: {self._earlier_error}")
+        return error
+
+    def _adapt_patience(self, milliseconds_left: int) -> None:
+        """Let a statement on a half-open socket fail before the function's time is over."""
+        conn = self._connection
+        if conn is None:
+            return
+        import _socket  # noqa: PLC0415  socket itself takes milliseconds to import
+
+        option = getattr(_socket, "TCP_USER_TIMEOUT", None)
+        if option is None:  # not Linux
+            return
+        patience = min(HALF_OPEN_MILLISECONDS, max(500, milliseconds_left - 2000))
+        copy = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, fileno=conn.fileno())
+        try:
+            copy.setsockopt(_socket.IPPROTO_TCP, option, patience)
+        finally:
+            copy.detach()
+        self._impatient = patience != HALF_OPEN_MILLISECONDS
 
     # --- work
 
-    def _commit(self, conn: Connection) -> None:
+    @contextmanager
+    def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:
+        conn = turn.conn
+        assert conn is not None
+        before = (conn.autocommit, conn.readonly, conn.isolation_level, conn.deferrable)
+        turn.in_transaction = conn.in_block = True
+        conn.ended = False
+        try:
+            # psycopg2 sends BEGIN with the first statement: until then no connection of the proxy's pool is taken.
+            conn.autocommit = False
+            if read_only:
+                conn.readonly = True
+            if isolation:
+                conn.isolation_level = isolation
+            with self._explaining(turn):
+                yield
+            self._commit(turn)
+        except BaseException as error:
+            _roll_back(conn)
+            if conn.ended:
+                error.add_note(_ENDED)
+            if isinstance(error, psycopg2.Error) and error.pgcode == "40003":
+                error.add_note("40003: whether the statement was completed is unknown")
+            raise
+        finally:
+            turn.in_transaction = conn.in_block = False
+            if not conn.closed and conn.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+                # Before autocommit: with it on, psycopg2 would send a SET for each.
+                autocommit, conn.readonly, conn.isolation_level, conn.deferrable = before
+                conn.autocommit = autocommit
+
+    def _commit(self, turn: Loan) -> None:
+        conn = turn.conn
+        assert conn is not None
         status = conn.info.transaction_status
         if status == TRANSACTION_STATUS_INERROR:
-            raise NotCommitted("a statement failed inside transaction() and its error was caught: all was rolled back")
+            kept = "what came after the work's own COMMIT" if conn.ended else "all"
+            raise NotCommitted(
+                f"a statement failed inside transaction() and its error was caught: {kept} was rolled back"
+            )
         if status != TRANSACTION_STATUS_IDLE and not self._is_alive(conn):
-            raise self._lost("found dead before COMMIT was sent", committed=False)
-        with self._explaining(committing=True):  # once it is sent, only the server knows
-            conn.commit()
+            raise self._lost(turn, "found dead before COMMIT was sent", committed=self._outcome(turn))
+        with self._explaining(turn, committing=True):  # once it is sent, only the server knows
+            plain_connection.commit(conn)
 
     @contextmanager
-    def _explaining(self, *, committing: bool = False) -> Iterator[None]:
+    def _explaining(self, turn: Loan, *, committing: bool = False) -> Iterator[None]:
         try:
             yield
         except psycopg2.Error as error:
-            explained = self._explain(error, committing=committing)
+            explained = self._explain(turn, error, committing=committing)
             if explained is None:
                 raise
             raise explained from error
 
-    def _explain(self, error: psycopg2.Error, *, committing: bool) -> Error | None:
+    def _explain(self, turn: Loan, error: psycopg2.Error, *, committing: bool) -> Error | None:
         """Tell what an error during work means for the connection; None when it is the work's own affair."""
-        conn = self._connection
+        conn = turn.conn
         assert conn is not None
         text = str(error).strip()
         if error.pgcode == "08000" and "Timed-out waiting" in text:
             return PoolExhausted(self._settings.target, text, sqlstate=error.pgcode, transient=True)
-        if conn.closed or _ends_session(error.pgcode):
-            return self._lost(text, committed=False if self._in_transaction and not committing else None)
-        if error.pgcode == "25006" and not conn.readonly:
-            # A server that was the writer until a failover: connect anew, where the name leads now.
-            self._condemned = "read-only server"
+        if conn.closed or _ends_session(error):
+            return self._lost(turn, text, committed=None if committing else self._outcome(turn))
+        conn.note_error(error)
         return None
 
-    def _lost(self, cause: str, *, committed: bool | None) -> ConnectionLost:
-        self._condemned = "lost"
+    @staticmethod
+    def _outcome(turn: Loan) -> bool | None:
+        """Tell whether work that was lost now may have been kept: False is certainly not."""
+        conn = turn.conn
+        return False if turn.in_transaction and conn is not None and not conn.ended else None
+
+    def _lost(self, turn: Loan, cause: str, *, committed: bool | None) -> ConnectionLost:
+        turn.condemned = "lost"
+        if turn.conn is not None and turn.conn.ended and turn.in_transaction:
+            cause = f"{cause}; {_ENDED}"
         self._log.write("WARNING", "connection lost", committed=committed, cause=cause)
         return ConnectionLost(self._settings.target, cause, committed=committed)
 
     # --- reporting
 
-    def _report_connected(self, attempt: int, milliseconds: float) -> None:
+    def _report(self, attempt: Attempt) -> None:
+        """Report an attempt that nobody waited for, once."""
+        if attempt.reported:
+            return
+        if isinstance(attempt.outcome, Error):
+            self._earlier_error = attempt.outcome
+            self._report_failed(attempt, attempt.outcome, 1, None)
+        else:
+            self._report_connected(attempt, 1)
+
+    def _report_connected(self, attempt: Attempt, number: int) -> None:
+        attempt.reported = True
         settings = self._settings
-        reconnects = 0 if self._reason in ("init", "first use") else 1
+        reconnects = 0 if attempt.reason in ("init", "first use", "connect()") else 1
         self._log.write(
             "INFO",
             "connected",
-            reason=self._reason,
+            reason=attempt.reason,
             auth=settings.auth,
             host=settings.host,
             user=settings.user,
-            attempt=attempt,
-            milliseconds=round(milliseconds, 2),
+            attempt=number,
+            milliseconds=round(attempt.milliseconds, 2),
             metrics={
-                "ConnectMilliseconds": ("Milliseconds", round(milliseconds, 2)),
+                "ConnectMilliseconds": ("Milliseconds", round(attempt.milliseconds, 2)),
                 "Reconnects": ("Count", reconnects),
             },
         )
 
-    def _report_failed(self, error: Error, attempt: int, pause: float | None) -> None:
+    def _report_failed(self, attempt: Attempt, error: Error, number: int, pause: float | None) -> None:
+        attempt.reported = True
         self._log.write(
             "WARNING",
             "connect failed",
-            reason=self._reason,
+            reason=attempt.reason,
             auth=self._settings.auth,
             error=type(error).__name__,
             sqlstate=error.sqlstate,
             cause=str(error),
-            attempt=attempt,
+            attempt=number,
             retry_milliseconds=None if pause is None else round(pause * 1000),
             metrics={"ConnectFailures": ("Count", 1)},
         )
 
 
-class _Loan:
-    """What a block is entered with.
-
-    The warm path of every invocation, hence a class in two plain methods: generators and helpers took 15 µs more.
-    """
-
-    __slots__ = ("_context", "_explaining", "_keeper")
-
-    def __init__(self, keeper: Keeper, context: Invocation | None, explaining: bool) -> None:
-        self._keeper = keeper
-        self._context = context
-        self._explaining = explaining
-
-    def __enter__(self) -> Connection:
-        keeper = self._keeper
-        keeper._lock.acquire()
-        try:
-            # No round trip: one look at the socket, which is quiet when all is well.
-            if keeper._loans == 0 and (
-                not keeper._used_at <= keeper._clock() < keeper._lent_until or keeper._readable(0)
-            ):
-                keeper._make_ready(self._context)
-            keeper._loans += 1
-        except BaseException:
-            keeper._lock.release()
-            raise
-        return keeper._connection  # type: ignore[return-value]  # it is there: made ready, or lent already
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        keeper = self._keeper
-        try:
-            if error is not None and self._explaining and isinstance(error, psycopg2.Error):
-                explained = keeper._explain(error, committing=False)
-                if explained is not None:
-                    raise explained from error
-        finally:
-            keeper._loans -= 1
-            try:
-                if keeper._loans == 0:
-                    keeper._settle()
-            finally:
-                keeper._lock.release()
-
-
 @contextmanager
-def _savepoint(conn: Connection, name: str) -> Iterator[None]:
-    with conn.cursor() as cursor:
-        cursor.execute(f"SAVEPOINT {name}")
+def _savepoint(turn: Loan, depth: int) -> Iterator[None]:
+    conn = turn.conn
+    assert conn is not None
+    name = f"lambda_postgres_{depth + 1}"
+    with cursor(conn) as plain:
+        plain.execute(f"SAVEPOINT {name}")
         try:
             yield
         except BaseException:
             if not conn.closed:
-                cursor.execute(f"ROLLBACK TO SAVEPOINT {name}")
+                plain.execute(f"ROLLBACK TO SAVEPOINT {name}")
             raise
-        cursor.execute(f"RELEASE SAVEPOINT {name}")
+        if conn.info.transaction_status == TRANSACTION_STATUS_INERROR:
+            plain.execute(f"ROLLBACK TO SAVEPOINT {name}")
+            raise NotCommitted(
+                "a statement failed inside an inner transaction() and was caught: that one was rolled back"
+            )
+        plain.execute(f"RELEASE SAVEPOINT {name}")
 
 
-def _roll_back(conn: Connection) -> None:
+def _require_same_kind(outer: tuple[bool, str | None], inner: tuple[bool, str | None]) -> None:
+    for name, has, wants in zip(("read_only", "isolation"), outer, inner, strict=True):
+        if wants and wants != has:
+            raise CannotLend(
+                f"{name}={wants!r} inside a transaction that was begun without it: ask for it in the outermost"
+            )
+
+
+def _roll_back(conn: Session) -> None:
     try:
         conn.rollback()
     except psycopg2.Error:
         conn.close()  # the server rolls back what it has lost sight of
 
 
-def _ends_session(sqlstate: str | None) -> bool:
-    """Tell whether PostgreSQL ends the session with this error."""
-    return sqlstate is not None and (sqlstate[:2] == "08" or sqlstate in _SESSION_ENDS)
+def _ends_session(error: psycopg2.Error) -> bool:
+    """Tell whether PostgreSQL ends the session with this error.
+
+    The severity says it, where there is one: a foreign table fails with the codes of connections that are not ours.
+    """
+    severity = error.diag.severity_nonlocalized or error.diag.severity
+    if severity is not None:
+        return severity in ("FATAL", "PANIC")
+    return error.pgcode is not None and (error.pgcode[:2] == "08" or error.pgcode in _SESSION_ENDS)
+
+
+def _left(context: Invocation) -> float:
+    return context.get_remaining_time_in_millis() / 1000
+
+
+def _snapshots() -> Any:
+    import snapshot_restore_py  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  only SnapStart has it
+
+    return snapshot_restore_py
 
 
 def _jittered_pause(attempt: int) -> float:

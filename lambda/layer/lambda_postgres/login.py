@@ -5,13 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import credentials, signature
+from .errors import CannotConnect, LoginRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Protocol
 
     from .settings import Settings
 
+    class Logins(Protocol):
+        """Where logins come from."""
+
+        hint: str
+
+        def candidates(self) -> Iterator[Login]:
+            """Give what may log in, the likeliest first."""
+
+
 _SECRET_KEPT_SECONDS = 3600
+_SECRET_AWAY_SECONDS = 60  # after which Secrets Manager is asked again
 
 
 class Login:
@@ -68,18 +80,35 @@ class SecretLogins:
 
     def candidates(self) -> Iterator[Login]:
         """Give what may log in, the likeliest first; the next is asked for only when the server refused the last."""
+        kept, age = self._kept, self._clock() - self._kept_at
         tried: list[Login] = []
-        if self._kept and 0 <= self._clock() - self._kept_at < _SECRET_KEPT_SECONDS:
-            tried.append(self._kept)
-            yield self._kept
-        from . import aws  # noqa: PLC0415  HTTP and TLS: not for a function that logs in with tokens
-
+        if kept and 0 <= age < _SECRET_KEPT_SECONDS:
+            tried.append(kept)
+            yield kept
         # A rotation changes the password in the database before it moves AWSCURRENT: in between, AWSPENDING is right.
-        for stage in ("AWSCURRENT", "AWSPENDING"):
-            login = aws.secret_login(self._settings, stage=stage, now=self._clock())
+        # One that is cut while it ends may have moved the label although the database kept the password: AWSPREVIOUS.
+        for stage in ("AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"):
+            login = self._read(stage, None if tried else kept)
             if login is None or any(login.password == other.password for other in tried):
                 continue
-            if stage == "AWSCURRENT":
-                self._kept, self._kept_at = login, self._clock()
             tried.append(login)
             yield login
+
+    def _read(self, stage: str, old: Login | None) -> Login | None:
+        from . import aws  # noqa: PLC0415  HTTP and TLS: not for a function that logs in with tokens
+
+        now = self._clock()
+        try:
+            login = aws.secret_login(self._settings, stage=stage, now=now)
+        except LoginRefused:
+            if stage == "AWSCURRENT":
+                raise
+            return None  # the server's refusal says more
+        except CannotConnect as error:
+            if old is None or not error.transient:
+                raise
+            self._kept_at = now - _SECRET_KEPT_SECONDS + _SECRET_AWAY_SECONDS
+            return old
+        if stage == "AWSCURRENT":
+            self._kept, self._kept_at = login, now
+        return login

@@ -1,7 +1,7 @@
-"""Tell which statements would pin a session of RDS Proxy to one database connection until it ends.
+"""Read SQL: which statements would pin a session of RDS Proxy, which outlive their loan, which end a transaction.
 
-For development and tests. With DB_PINNING_GUARD set, each shape of such a statement is logged once while running.
-The rules are those of the RDS user guide; where it leaves a case open, the answer is the careful one.
+What pins is for development and tests: with DB_PINNING_GUARD set, each shape of such a statement is logged once while
+running. The rules are those of the RDS user guide; where it leaves a case open, the answer is the careful one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from psycopg2.extensions import connection, cursor
-
 from .log import Log
+from .session import Session, WatchedCursor
 
 _MAX_BYTES = 16 * 1024
 
@@ -71,6 +70,36 @@ def explain_pinning(sql: str | bytes) -> str | None:
     return None
 
 
+# What ends with its transaction is not here: SET LOCAL, SET TRANSACTION, set_config(…, true).
+_LASTING = (
+    (re.compile(r"SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)", re.IGNORECASE), "a SET"),
+    (re.compile(r"PREPARE\s+(?!TRANSACTION\b)", re.IGNORECASE), "a prepared statement"),
+    (re.compile(r"LISTEN\b", re.IGNORECASE), "a LISTEN"),
+    (re.compile(r"LOAD\b", re.IGNORECASE), "a library"),
+    (re.compile(r"DECLARE\b.*?\bWITH\s+HOLD\b", re.IGNORECASE | re.DOTALL), "a cursor"),
+)
+_LASTING_CALL = re.compile(
+    r"\bset_config\s*\((?![^()]*,\s*true\s*\))|\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(", re.IGNORECASE
+)
+_ENDING = re.compile(
+    r"(?:COMMIT|END|PREPARE\s+TRANSACTION)\b|(?:ROLLBACK|ABORT)\b(?!.*\bTO\b)", re.IGNORECASE | re.DOTALL
+)
+
+
+def explain_lasting(sql: str | bytes) -> tuple[str | None, bool]:
+    """Tell what this text leaves in the session beyond its transaction, and whether it ends the transaction."""
+    lasting, ends = None, False
+    for statement in map(str.strip, _bare(sql).split(";")):
+        ends = ends or _ENDING.match(statement) is not None
+        found = next((what for shape, what in _LASTING if shape.match(statement)), None)
+        if found is None and _TEMPORARY.search(statement):
+            found = "something temporary"
+        if found is None and _LASTING_CALL.search(statement):
+            found = "a setting or lock of the session"
+        lasting = lasting or (found and f"left with {found}")
+    return lasting, ends
+
+
 def _explain(statement: str) -> str | None:
     command = re.match(r"[A-Za-z]+", statement)
     if command and command[0].upper() in _COMMANDS:
@@ -105,7 +134,7 @@ def _comment_end(text: str, start: int) -> int:
     return len(text)
 
 
-class GuardedCursor(cursor):
+class GuardedCursor(WatchedCursor):
     """A cursor that warns of statements that would pin."""
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
@@ -117,12 +146,10 @@ class GuardedCursor(cursor):
         super().executemany(query, vars_list)
 
 
-class GuardedConnection(connection):
+class GuardedConnection(Session):
     """A connection that warns of psycopg2's own calls that would pin, besides its cursors' statements."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.cursor_factory = GuardedCursor
+    default_cursor_factory = GuardedCursor
 
     def set_client_encoding(self, encoding: str) -> None:
         _warn("SET client_encoding")

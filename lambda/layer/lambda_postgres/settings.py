@@ -7,6 +7,14 @@ from typing import NamedTuple
 
 from .errors import NotConfigured
 
+# What libpq reads by itself and this library cannot overrule: variable, how its value may begin, why.
+_ELSE_A_SET: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("PGDATESTYLE", ("iso",), "psycopg2 would send SET datestyle, which pins a session of RDS Proxy; leave it unset"),
+    ("PGCLIENTENCODING", ("utf8", "utf-8", "unicode"), "drivers would send SET client_encoding; leave it unset"),
+    ("PGSERVICE", (), "the settings are read from the variables alone; leave it unset"),
+    ("PGSSLNEGOTIATION", ("postgres",), "RDS Proxy does not know it; leave it unset"),
+)
+
 
 class Settings(NamedTuple):
     """One connection's settings; the variable of each is in `from_environment`."""
@@ -37,6 +45,10 @@ class Settings(NamedTuple):
         for variable in ("PGOPTIONS", "PGGEQO"):
             if variable in read.environ:
                 raise NotConfigured(f"{variable} must not be set: RDS Proxy refuses it; use ALTER ROLE … SET instead")
+        for variable, allowed, why in _ELSE_A_SET:
+            value = read.environ.get(variable, "")
+            if value and not value.lower().startswith(allowed):
+                raise NotConfigured(f"{variable} must not be {value!r}: {why}")
         auth = read.one_of("DB_AUTH", ("iam", "secret"))
         return cls(
             host=read.text("PGHOST"),

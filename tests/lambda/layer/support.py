@@ -66,6 +66,7 @@ class SecretsManager:
     def __init__(self) -> None:
         self.password = "canary-password"
         self.pending: str | None = None
+        self.previous: str | None = None
         self.requests: list[str] = []
         self.answer: tuple[int, dict[str, Any] | bytes] | None = None
         manager = self
@@ -95,7 +96,8 @@ class SecretsManager:
         if self.answer is not None:
             return self.answer
         assert wanted["SecretId"] == SECRET_ARN
-        password = self.password if wanted["VersionStage"] == "AWSCURRENT" else self.pending
+        passwords = {"AWSCURRENT": self.password, "AWSPENDING": self.pending, "AWSPREVIOUS": self.previous}
+        password = passwords[wanted["VersionStage"]]
         if password is None:
             return 400, {"__type": "ResourceNotFoundException", "Message": "no such stage"}
         return 200, {"SecretString": json.dumps({"username": "app", "password": password})}

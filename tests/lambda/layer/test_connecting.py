@@ -162,6 +162,7 @@ def test_init_keeps_its_failure_for_the_first_invocation(settings, relay, capsys
     relay.stop_listening()
     keeper = Keeper(settings._replace(port=relay.port, retry_seconds=0), log=Log())
     keeper.warm()
+    keeper._await_pending()
     assert attempts(capsys) == [1]
     with pytest.raises(CannotConnect) as caught:
         use(keeper)

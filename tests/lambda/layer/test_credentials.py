@@ -73,5 +73,13 @@ def test_no_credentials_at_all_are_named():
         current({})
 
 
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+@pytest.mark.parametrize("value", ["canary\n", "canary\udc80", "canaryé"])
+def test_a_malformed_key_is_named_without_its_value(variable, value):
+    environ = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_SESSION_TOKEN": "token"}
+    with pytest.raises(NotConfigured, match=f"^{variable} holds characters that no key has$"):
+        current({**environ, variable: value})
+
+
 def test_the_repr_shows_only_which_key_it_is():
     assert repr(Credentials("AK", "canary", "canary")) == "Credentials('AK')"

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import traceback
+from contextlib import nullcontext
 
 import pytest
-from lambda_postgres import Error, Keeper
+from lambda_postgres import CannotConnect, Error, Keeper, signature
 from lambda_postgres import credentials as credentials_module
 from lambda_postgres.log import Log
 
@@ -58,7 +61,44 @@ def spoil_container_credentials(monkeypatch, **_):
     monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary-authorization")
 
 
+def spoil_secret_with_half_a_character(secrets, **_):
+    secrets.answer = (200, b'{"SecretString": "{\\"username\\": \\"app\\", \\"password\\": \\"canary\\\\ud800\\"}"}')
+
+
+def spoil_user_in_secret(secrets, **_):
+    secrets.answer = (200, b'{"SecretString": "{\\"username\\": \\"\\\\udfff\\", \\"password\\": \\"canary\\"}"}')
+
+
+def spoil_secret_access_key(settings, monkeypatch, **_):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary\udc80")
+    return settings._replace(auth="iam", secret_arn=None)
+
+
+def spoil_session_token(monkeypatch, **_):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "canary\nx: y")
+
+
+def spoil_container_authorization(monkeypatch, **_):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary\n")
+
+
+def spoil_the_library(settings, monkeypatch, **_):
+    def explode(*_, credentials, **__):
+        raise ValueError(credentials.secret_access_key)
+
+    monkeypatch.setattr(signature, "database_token", explode)
+    return settings._replace(auth="iam", secret_arn=None)
+
+
 SPOILERS = [
+    spoil_secret_with_half_a_character,
+    spoil_user_in_secret,
+    spoil_secret_access_key,
+    spoil_session_token,
+    spoil_container_authorization,
+    spoil_the_library,
     spoil_credentials,
     spoil_container_credentials,
     spoil_password,
@@ -85,12 +125,49 @@ def test_nothing_that_a_failure_leaves_behind_holds_a_secret(
     with pytest.raises(Error) as caught, keeper.connection():
         pass
 
-    found = "".join(everything_about(caught.value)) + "".join(everything_about(keeper._init_error))
+    found = "".join(everything_about(caught.value)) + "".join(everything_about(keeper._earlier_error))
     output = capsys.readouterr()
     for text in (found, caplog.text, output.out, output.err, repr(keeper), repr(keeper._logins)):
         assert "canary" not in text
         assert "X-Amz-Signature" not in text
         assert "Signature=" not in text
+
+
+class Alarm(Exception):  # noqa: N818
+    """The time is up."""
+
+
+@pytest.mark.parametrize("auth", ["iam", "secret"])
+@pytest.mark.parametrize("how", ["connection", "connect", "warm"])
+def test_a_signal_while_connecting_leaves_no_secret_in_the_traceback(settings, how, auth):
+    def ring(*_):
+        raise Alarm
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        keeper = Keeper(settings._replace(port=mute.getsockname()[1], auth=auth))
+        old = signal.signal(signal.SIGALRM, ring)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            if how == "warm":
+                keeper.warm()
+            with (
+                pytest.raises(Alarm) as caught,
+                nullcontext(keeper.connect()) if how == "connect" else keeper.connection(),
+            ):
+                pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+        found = "".join(everything_about(caught.value))
+    keeper.close()
+    assert "canary" not in found
+    assert "Signature=" not in found
+
+
+def test_an_error_that_nobody_foresaw_names_its_kind_and_place(settings, monkeypatch):
+    changed = spoil_the_library(settings, monkeypatch)
+    with pytest.raises(CannotConnect, match=r"ValueError in explode \(.*test_no_secret_escapes.py\)"):
+        Keeper(changed).connect()
 
 
 def test_the_connection_lent_does_not_show_its_password(keeper):

@@ -7,6 +7,7 @@ import json
 import pytest
 from lambda_postgres import Keeper, pinning
 from lambda_postgres.pinning import explain_pinning
+from lambda_postgres.session import Session, WatchedCursor
 
 
 @pytest.mark.parametrize(
@@ -127,4 +128,5 @@ def test_the_guards_statements_hold_no_values(guarded, capsys):
 
 def test_switched_off_the_guard_is_not_there(keeper):
     with keeper.connection() as conn:
-        assert type(conn).__module__ == "psycopg2.extensions"
+        assert type(conn) is Session
+        assert type(conn.cursor()) is WatchedCursor

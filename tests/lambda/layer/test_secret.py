@@ -57,7 +57,69 @@ def test_a_wrong_password_is_shown_to_the_server_once(keeper, secrets, server):
     set_password(server, "another")
     with pytest.raises(LoginRefused, match="password authentication failed"):
         use(keeper)
-    assert secrets.requests == ["AWSCURRENT", "AWSPENDING"]
+    assert secrets.requests == ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
+
+
+def test_a_rotation_cut_in_its_last_step_is_no_outage(keeper, secrets, server):
+    """The label has moved, but the database kept the old password."""
+    secrets.previous, secrets.password = "canary-previous", "canary-never-set"
+    set_password(server, secrets.previous)
+    assert use(keeper) == "app"
+    assert secrets.requests == ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
+
+
+def test_a_kept_password_goes_on_being_used_while_secrets_manager_is_away(keeper, secrets, clock):
+    use(keeper)
+    clock.offset += 3601
+    secrets.answer = (500, b"oops")
+    assert reconnect(keeper) == "app"
+    clock.offset += 59
+    assert reconnect(keeper) == "app"
+    assert secrets.requests == ["AWSCURRENT"] * 2, "it is left in peace for a minute"
+    clock.offset += 2
+    assert reconnect(keeper) == "app"
+    assert secrets.requests == ["AWSCURRENT"] * 3
+    secrets.answer = None
+    clock.offset += 61
+    assert reconnect(keeper) == "app"
+    clock.offset += 3500
+    assert reconnect(keeper) == "app"
+    assert secrets.requests == ["AWSCURRENT"] * 4, "it is kept for an hour again"
+
+
+def test_a_kept_password_that_is_refused_while_secrets_manager_is_away_is_told(settings, secrets, server, clock):
+    keeper = Keeper(settings._replace(retry_seconds=0), clock=clock)
+    use(keeper)
+    secrets.answer = (500, b"oops")
+    set_password(server, "another")
+    with pytest.raises(CannotConnect, match="HTTP status 500"):
+        reconnect(keeper)
+    clock.offset += 3601
+    with pytest.raises(CannotConnect, match="HTTP status 500"):
+        reconnect(keeper)
+
+
+def test_a_kept_password_is_not_used_once_the_secret_may_not_be_read(keeper, secrets, clock):
+    use(keeper)
+    clock.offset += 3601
+    secrets.answer = (400, {"__type": "AccessDeniedException"})
+    with pytest.raises(LoginRefused, match="AccessDenied"):
+        reconnect(keeper)
+
+
+def test_a_version_that_may_not_be_read_does_not_hide_the_servers_refusal(keeper, secrets, server, monkeypatch):
+    set_password(server, "another")
+    real = aws.secret_login
+
+    def read(settings, *, stage, now):
+        if stage != "AWSCURRENT":
+            raise LoginRefused("target", "AccessDeniedException")
+        return real(settings, stage=stage, now=now)
+
+    monkeypatch.setattr(aws, "secret_login", read)
+    with pytest.raises(LoginRefused, match="password authentication failed"):
+        use(keeper)
+    assert secrets.requests == ["AWSCURRENT"]
 
 
 @pytest.mark.parametrize(

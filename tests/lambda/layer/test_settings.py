@@ -96,6 +96,23 @@ def test_what_the_proxy_refuses_is_refused_everywhere(environ, variable):
         Settings.from_environment({**environ, variable: "x"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "refused", "allowed"),
+    [
+        ("PGDATESTYLE", "German", "ISO, MDY"),
+        ("PGDATESTYLE", "SQL", "iso"),
+        ("PGCLIENTENCODING", "LATIN1", "UTF8"),
+        ("PGCLIENTENCODING", "auto", "utf-8"),
+        ("PGSERVICE", "app", ""),
+        ("PGSSLNEGOTIATION", "direct", "postgres"),
+    ],
+)
+def test_what_would_make_a_driver_send_set_or_overrule_the_settings_is_refused(environ, variable, refused, allowed):
+    with pytest.raises(NotConfigured, match=f"{variable} must not be '{refused}': .*leave it unset"):
+        Settings.from_environment({**environ, variable: refused})
+    assert Settings.from_environment({**environ, variable: allowed})
+
+
 def test_settings_cannot_be_changed(environ):
     settings = Settings.from_environment(environ)
     with pytest.raises(AttributeError):

@@ -164,8 +164,8 @@ def test_a_failover_behind_the_proxy_is_not_seen_by_idle_environments(environmen
 def test_an_environment_idle_beyond_the_proxys_timeout_reconnects(environments, proxy):
     proxy.configure(replace(proxy._settings, idle_client_timeout_seconds=0.1))
     keeper = environments[0]
-    keeper.warm()
-    old = keeper._connection
+    with keeper.connection() as old:
+        pass
     assert select.select([old], [], [], 10)[0], "the proxy closed it"
     with keeper.connection() as conn:
         conn.cursor().execute("SELECT 1")
