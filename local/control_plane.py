@@ -369,7 +369,10 @@ def _hook_instances(moto: Moto, events: Events) -> None:
     def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
         database = self.databases.get(db_instance_identifier)
         view = _instance(database) if database else None  # before its secret is gone
+        served = [proxy for proxy in self.db_proxies.values() if _targets(proxy, db_instance_identifier)]
         deleted = original(self, db_instance_identifier, *args, **kwargs)
+        for proxy in served:
+            events.proxy_changed(_proxy(proxy))
         if view is not None:
             events.instance_deleted(view)
         return deleted
@@ -511,6 +514,10 @@ def _instance(database: Any) -> Instance:
         parameters={name: str(given["ParameterValue"]) for name, given in group.parameters.items()},
         security_group_ids=tuple(database.vpc_security_group_ids),
     )
+
+
+def _targets(proxy: Any, identifier: str) -> bool:
+    return any(target.rds_resource_id == identifier for target in proxy.proxy_target_groups["default"].targets)
 
 
 def _proxy(proxy: Any) -> Proxy:
