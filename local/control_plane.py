@@ -36,7 +36,7 @@ from moto.rds.models import DBProxyTarget, RDSBackend, rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.corrections import Method, Moto, correct
+from local.corrections import Method, Moto, correct, logs
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
 from local.runtime import (
     Archive,
@@ -74,6 +74,7 @@ class Instance:
     iam_authentication: bool
     parameters: Mapping[str, str]
     security_group_ids: tuple[str, ...]
+    content: Any = field(default=None, repr=False)  # of the snapshot that it was restored from
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ class Events:
         """An instance was modified or rebooted, or its master password was rotated."""
 
     def instance_deleted(self, instance: Instance) -> None: ...
+
+    def snapshot_taken(self, instance: Instance) -> Any:  # noqa: ARG002
+        """Return what a snapshot holds: restored, it is the new instance's `content`."""
+        return None
 
     def proxy_changed(self, proxy: Proxy) -> None:
         """A proxy got its target, or a setting of one that has a target changed, or it lost its target."""
@@ -188,6 +193,10 @@ class ControlPlane:
     def proxies(self) -> list[Proxy]:
         return [_proxy(proxy) for backend in _backends(rds_backends) for proxy in backend.db_proxies.values()]
 
+    def write_late_lines(self) -> list[str]:
+        """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
+        return [group for backend in _backends(rds_backends) for group in logs.write_late_lines(backend)]
+
     def credentials_for(self, function: FunctionVersion) -> RoleCredentials:
         """Assume a function's role for one execution environment."""
         arn = ":".join(function.arn.split(":")[:7])
@@ -202,11 +211,13 @@ class ControlPlane:
         )
 
     def write_log(self, function: FunctionVersion, stream: str, lines: list[str]) -> None:
-        """Put what a function wrote into its log group, as far as its role may. No group is made: no role here may."""
+        """Put what a function wrote into its log group, which Lambda makes where the role may, as far as it may."""
         _, partition, _, region, account, _ = function.arn.split(":", 5)
         backend = logs_backends[account][region]
         arn = f"arn:{partition}:logs:{region}:{account}:log-group:{function.log_group}:log-stream:{stream}"
         permitted = all(role_allows(function.role_arn, f"logs:{call}", arn) for call in _LOG_CALLS)
+        if permitted and role_allows(function.role_arn, "logs:CreateLogGroup", arn.rpartition(":log-stream:")[0]):
+            backend.ensure_log_group(function.log_group)
         if lines and permitted and function.log_group in backend.groups:
             now = int(time.time() * 1000)
             backend.ensure_log_stream(function.log_group, stream)
@@ -352,6 +363,13 @@ def _hook_instances(moto: Moto, events: Events) -> None:
             take_back(self, database.db_instance_identifier, skip_final_snapshot=True)
             raise
         return database
+
+    @moto.around(RDSBackend, "create_db_snapshot")
+    def take_snapshot(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
+        snapshot = original(self, *args, **kwargs)
+        if snapshot.snapshot_type == "manual":  # moto takes an automated one before the instance is there
+            snapshot.content = events.snapshot_taken(_instance(self.databases[snapshot.db_instance_identifier]))
+        return snapshot
 
     @moto.around(RDSBackend, "modify_db_instance")
     def modify(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -506,13 +524,14 @@ def _instance(database: Any) -> Instance:
         database=database.db_name,
         master_username=database.master_username,
         master_password=(
-            json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password
+            json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password or ""
         ),
         master_secret_arn=secret_arn,
         engine_version=database.engine_version,
         iam_authentication=bool(database.enable_iam_database_authentication),
         parameters={name: str(given["ParameterValue"]) for name, given in group.parameters.items()},
         security_group_ids=tuple(database.vpc_security_group_ids),
+        content=getattr(database, "content", None),
     )
 
 

@@ -23,7 +23,7 @@ from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRef
 from local.instance import InstanceListener
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
-from local.postgres import PostgresServer, find_binaries
+from local.postgres import PostgresServer, Snapshot, find_binaries
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
 from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
@@ -66,10 +66,11 @@ class Stack(Events):
     def __init__(self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0) -> None:
         self._folder = folder.resolve()
         self._port = port
-        self._target_delay_seconds = target_delay_seconds
+        self.target_delay_seconds = target_delay_seconds
         self._registrations: dict[str, _Registration] = {}
         self._resources = ExitStack()
         self._servers: dict[str, PostgresServer] = {}
+        self._snapshots: list[Snapshot] = []
         self._proxies: dict[str, ProxyListener] = {}
         self._endpoints: dict[str, _Endpoint] = {}
         self._writing = threading.Lock()
@@ -161,6 +162,10 @@ class Stack(Events):
         for server in self._servers.values():
             server.restart()
 
+    def write_late_lines(self) -> list[str]:
+        """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
+        return self._control_plane.write_late_lines()
+
     # --- what happens in the account ---
 
     def instance_created(self, instance: Instance) -> None:
@@ -173,6 +178,7 @@ class Stack(Events):
             master_password=instance.master_password,
             database=instance.database or "postgres",
             log_file=self._folder / "logs" / f"{instance.identifier}.postgresql.log",
+            snapshot=instance.content,
         )
         self._servers[instance.identifier] = server
         listener = InstanceListener(
@@ -190,7 +196,8 @@ class Stack(Events):
         _log.info("%s leads to %s on port %d", instance.host, server, listener.port)
 
     def instance_changed(self, instance: Instance) -> None:
-        self._servers[instance.identifier].change_master_password(instance.master_password)
+        if instance.master_password:
+            self._servers[instance.identifier].change_master_password(instance.master_password)
 
     def instance_deleted(self, instance: Instance) -> None:
         if endpoint := self._endpoints.pop(instance.host, None):
@@ -198,6 +205,11 @@ class Stack(Events):
             self._write_endpoints()
         if server := self._servers.pop(instance.identifier, None):
             server.stop()
+
+    def snapshot_taken(self, instance: Instance) -> Snapshot:
+        snapshot = self._servers[instance.identifier].snapshot()
+        self._snapshots.append(snapshot)  # kept to the end: a copy in the account may hold it, too
+        return snapshot
 
     def proxy_changed(self, proxy: Proxy) -> None:
         listener = self._proxies.get(proxy.name)
@@ -234,7 +246,7 @@ class Stack(Events):
         listener, registration = self._proxies.get(proxy.name), self._registrations.get(proxy.name)
         if listener is None or registration is None:
             return TargetHealth("REGISTERING")
-        now, pending = time.monotonic(), listener.health.state == "REGISTERING" and self._target_delay_seconds > 0
+        now, pending = time.monotonic(), listener.health.state == "REGISTERING" and self.target_delay_seconds > 0
         if now < (registration.begun + registration.ready) / 2:
             return TargetHealth("REGISTERING")
         if now < registration.ready or pending:
@@ -266,7 +278,7 @@ class Stack(Events):
             return
         now, known = time.monotonic(), self._registrations.get(proxy.name)
         if known is None or known.resource_id != proxy.instance.resource_id:
-            known = _Registration(proxy.instance.resource_id, now, now + self._target_delay_seconds)
+            known = _Registration(proxy.instance.resource_id, now, now + self.target_delay_seconds)
             self._registrations[proxy.name] = known
             listener.register(None)
         if known.ready <= now:
@@ -383,6 +395,8 @@ class Stack(Events):
             endpoint.listener.stop()
         for server in self._servers.values():
             server.stop()
+        for snapshot in self._snapshots:
+            snapshot.discard()
 
 
 def _authority(root_certificates: str, function: FunctionVersion) -> Authority | None:

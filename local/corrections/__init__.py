@@ -4,12 +4,23 @@ Every correction replaces attributes of moto's classes while the control plane r
 as soon as moto has it by itself: then delete it here.
 """
 
-from local.corrections import alarms, functions, instances, network, parameters, proxies, secrets
+from local.corrections import (
+    alarms,
+    functions,
+    instances,
+    keys,
+    logs,
+    network,
+    parameters,
+    proxies,
+    secrets,
+    snapshots,
+)
 from local.corrections.moto import Method, Moto
 
-__all__ = ["Method", "Moto", "correct"]
+__all__ = ["Method", "Moto", "correct", "logs"]
 
-_ROOMS = (instances, parameters, proxies, network, functions, alarms, secrets)
+_ROOMS = (instances, parameters, proxies, network, functions, alarms, secrets, keys, snapshots, logs)
 
 
 def correct(moto: Moto) -> None:

@@ -1,0 +1,28 @@
+"""local/corrections/logs.py: what RDS writes when its instance or proxy is gone."""
+
+GROUPS = ["/aws/rds/instance/late/postgresql", "/aws/rds/proxy/late"]
+
+
+def test_rds_makes_a_deleted_log_group_again_for_its_last_lines(plane, account):
+    for group in GROUPS:
+        account.logs.create_log_group(logGroupName=group)
+    account.instance("late", EnableCloudwatchLogsExports=["postgresql"])
+    account.proxy("late")
+    assert plane.write_late_lines() == []
+    account.rds.delete_db_proxy(DBProxyName="late")
+    account.rds.delete_db_instance(DBInstanceIdentifier="late", SkipFinalSnapshot=True)
+    for group in GROUPS:
+        account.logs.delete_log_group(logGroupName=group)
+    assert plane.write_late_lines() == GROUPS
+    made = account.logs.describe_log_groups(logGroupNamePrefix="/aws/rds")["logGroups"]
+    assert [group["logGroupName"] for group in made] == GROUPS
+    assert not any("retentionInDays" in group or "kmsKeyId" in group for group in made)
+    assert plane.write_late_lines() == []
+
+
+def test_a_log_group_that_still_stands_takes_the_last_lines(plane, account):
+    account.logs.create_log_group(logGroupName="/aws/rds/proxy/standing")
+    account.logs.put_retention_policy(logGroupName="/aws/rds/proxy/standing", retentionInDays=7)
+    account.proxy("standing")
+    account.rds.delete_db_proxy(DBProxyName="standing")
+    assert plane.write_late_lines() == []
