@@ -18,6 +18,7 @@ RDS_KEY = "alias/aws/rds"
 def correct(moto: Moto) -> None:
     """Apply the corrections of this room."""
     keys_are_known_by_arn(moto)
+    keys_of_services_are_managed_by_aws(moto)
     disabled_keys_do_nothing(moto)
     secrets_need_their_key(moto)
     instances_need_their_keys(moto)
@@ -49,6 +50,27 @@ def keys_are_known_by_arn(moto: Moto) -> None:
         @moto.around(KmsBackend, name)
         def change(original: Method, self: Any, key_id: str, *args: Any, **kwargs: Any) -> Any:
             return original(self, self.describe_key(key_id).id, *args, **kwargs)
+
+
+def keys_of_services_are_managed_by_aws(moto: Moto) -> None:
+    """DescribeKey says whose a key is; a service's own cannot be deleted.
+
+    KMS Developer Guide, concepts (AWS managed keys); what ScheduleKeyDeletion of one answers is an assumption.
+    """
+
+    @moto.around(KmsBackend, "describe_key")
+    def describe(original: Method, self: Any, key_id: str) -> Any:
+        key = original(self, key_id)
+        if any(alias.startswith("alias/aws/") for alias in key.aliases):
+            key.key_manager = "AWS"
+        return key
+
+    @moto.around(KmsBackend, "schedule_key_deletion")
+    def schedule(original: Method, self: Any, key_id: str, *args: Any, **kwargs: Any) -> Any:
+        if self.describe_key(key_id).key_manager == "AWS":
+            message = f"{key_id} is an AWS managed key, which cannot be deleted."
+            raise JsonRESTError("AccessDeniedException", message)
+        return original(self, key_id, *args, **kwargs)
 
 
 def disabled_keys_do_nothing(moto: Moto) -> None:

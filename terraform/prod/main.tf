@@ -32,6 +32,7 @@ module "database" {
   backup_retention_days = 14
   deletion_protection   = var.deletion_protection # false first, to destroy
   final_snapshot        = true
+  restore_from_snapshot = var.restore_from_snapshot
 }
 
 module "bootstrap" {

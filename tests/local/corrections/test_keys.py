@@ -66,3 +66,10 @@ def test_instance_is_not_made_with_a_key_that_waits_for_deletion(aws, key):
 def test_encrypted_instance_has_the_key_of_rds_by_default(aws):
     given = aws.instance("encrypted", StorageEncrypted=True)["KmsKeyId"]
     assert given == aws.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]["Arn"]
+
+
+def test_key_of_rds_is_managed_by_aws_and_cannot_be_deleted(aws):
+    key = aws.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]
+    assert key["KeyManager"] == "AWS"
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        aws.kms.schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)
