@@ -6,6 +6,7 @@ gets import blocks for a second plan. Where it does not, no file is written.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,10 @@ def _exists(logs: Any, name: str) -> bool:
 
 
 def _region(plan: dict[str, Any]) -> str | None:
-    """The region that the root's provider names; none leaves it to the environment, as Terraform does."""
+    """The region that the root's provider names, or the environment as Terraform reads it: boto3 knows no AWS_REGION."""
     provider = plan["configuration"].get("provider_config", {}).get("aws", {})
     region: str | None = provider.get("expressions", {}).get("region", {}).get("constant_value")
-    return region
+    return region or os.environ.get("AWS_REGION")
 
 
 if __name__ == "__main__":

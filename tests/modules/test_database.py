@@ -1,6 +1,8 @@
 import pytest
 
-from tests.plans import Plan, Refusals, plan_refusals, plan_variants
+from tests.plans import Plan, PlanError, Refusals, plan_change, plan_refusals, plan_variants
+
+KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000009"
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
@@ -14,6 +16,10 @@ REFUSALS: Refusals = {
     "throughput_of_a_small_disk": ({"storage": {"throughput_mib": 600}}, "at 20 GiB gp3 has"),
     "few_iops": ({"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 3000}}, "must be from 12000"),
     "low_throughput": ({"storage": {"allocated_gib": 400, "max_gib": 600, "throughput_mib": 125}}, "from 500 MiB/s"),
+    "alias_of_a_key": (
+        {"storage_key_arn": "arn:aws:kms:us-east-1:111122223333:alias/rds"},
+        "must be the ARN of a KMS key",
+    ),
     "no_backups": ({"backup_retention_days": 0}, "must be from 1 to 35"),
 }
 
@@ -24,6 +30,7 @@ def plan() -> Plan:
         "database",
         database={},
         version_18={"postgres_version": 18},
+        keyed={"storage_key_arn": KEY},
         large={"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}},
     )
 
@@ -102,3 +109,32 @@ def test_extended_support_is_never_paid_for(plan: Plan) -> None:
     instance = plan["module.database.aws_db_instance.main"]
     assert instance["engine_lifecycle_support"] == "open-source-rds-extended-support-disabled"
     assert instance["ca_cert_identifier"] == "rds-ca-rsa2048-g1"
+
+
+def test_storage_and_snapshots_have_no_key_that_destroy_deletes(plan: Plan) -> None:
+    assert plan["module.database.aws_db_instance.main"]["storage_encrypted"] is True
+    assert "kms_key_id" not in plan["module.database.aws_db_instance.main"]  # the account's own for RDS
+    assert plan["module.keyed.aws_db_instance.main"]["kms_key_id"] == KEY
+
+
+def test_a_snapshot_is_refused_while_the_instance_stands() -> None:
+    with pytest.raises(PlanError, match="which exists"):
+        plan_change("database", "terraform_data.life", {}, {"restore_from_snapshot": "app-final"})
+
+
+@pytest.mark.parametrize("later", [None, "app-final"])
+def test_a_snapshot_may_stay_or_be_removed_once_it_is_restored(later: str | None) -> None:
+    plan = plan_change(
+        "database",
+        "terraform_data.life",
+        {"restore_from_snapshot": "app-final"},
+        {"restore_from_snapshot": later},
+    )
+    assert plan.changes["module.database.terraform_data.life"]["change"]["actions"] == ["no-op"]
+
+
+def test_a_snapshot_replaces_the_instance_when_that_is_asked_for() -> None:
+    plan = plan_change(
+        "database", "terraform_data.life", {}, {"restore_from_snapshot": "app-final"}, replace="terraform_data.life"
+    )
+    assert plan["module.database.aws_db_instance.main"]["snapshot_identifier"] == "app-final"

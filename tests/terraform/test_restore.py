@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,9 +110,13 @@ class Story:
         """What make plan does."""
         self._terraform("plan", "-out=plan")
         subprocess.run(
-            [ROOT / ".venv/tools/bin/python", "-m", "tools.leftovers", self.root / "leftovers.tf.json"],
-            cwd=ROOT, env=self.stack.environment(), input=self._terraform("show", "-json", "plan"), text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "tools.leftovers", self.root / "leftovers.tf.json"],
+            cwd=ROOT,
+            env=self.stack.environment(),
+            input=self._terraform("show", "-json", "plan"),
+            text=True,
+            check=True,
+        )
         try:
             return self._terraform("plan", "-out=plan")
         finally:
