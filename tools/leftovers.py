@@ -57,7 +57,7 @@ def _exists(logs: Any, name: str) -> bool:
 
 
 def _region(plan: dict[str, Any]) -> str | None:
-    """The region that the root's provider names, else that of the environment: Terraform knows AWS_REGION, boto3 not."""
+    """The region that the root names, else that of the environment: Terraform knows AWS_REGION, boto3 does not."""
     provider = plan["configuration"].get("provider_config", {}).get("aws", {})
     region: str | None = provider.get("expressions", {}).get("region", {}).get("constant_value")
     return region or os.environ.get("AWS_REGION")

@@ -1,5 +1,7 @@
 """local/corrections/logs.py: what RDS writes when its instance or proxy is gone."""
 
+from tests.local.account import allow
+
 GROUPS = ["/aws/rds/instance/late/postgresql", "/aws/rds/proxy/late"]
 
 
@@ -26,3 +28,15 @@ def test_a_log_group_that_still_stands_takes_the_last_lines(plane, account):
     account.proxy("standing")
     account.rds.delete_db_proxy(DBProxyName="standing")
     assert plane.write_late_lines() == []
+
+
+def test_a_function_s_lines_make_a_log_group_only_where_its_role_may(plane, account, events):
+    """So its last lines do not make a deleted group again: no role of the modules may."""
+    writing = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    for name, actions in (("may", [*writing, "logs:CreateLogGroup"]), ("may-not", writing)):
+        account.function(name, Role=account.role(name, allow(actions, "*")))
+        account.invoke(name)
+        function, *_ = events.seen[-1][1]
+        plane.write_log(function, "stream", ["the last line"])
+    made = account.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/may")["logGroups"]
+    assert [group["logGroupName"] for group in made] == ["/aws/lambda/may"]
