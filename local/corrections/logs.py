@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from moto.core.exceptions import JsonRESTError
+from moto.logs.exceptions import ResourceNotFoundException
 from moto.logs.models import logs_backends
+from moto.logs.responses import LogsResponse
 from moto.rds.models import RDSBackend
 
+from local.corrections.keys import is_enabled
 from local.corrections.moto import Method, Moto
 
 
 def correct(moto: Moto) -> None:
     """Apply the corrections of this room."""
     services_may_log_after_their_end(moto)
+    groups_can_get_a_key_later(moto)
 
 
 def services_may_log_after_their_end(moto: Moto) -> None:
@@ -35,6 +40,32 @@ def services_may_log_after_their_end(moto: Moto) -> None:
         deleted = original(self, *args, **kwargs)
         _late(self).add(f"/aws/rds/proxy/{deleted.db_proxy_name}")
         return deleted
+
+
+def groups_can_get_a_key_later(moto: Moto) -> None:
+    """AssociateKmsKey gives a group that exists a key, which must be enabled; DisassociateKmsKey takes it away.
+
+    CloudWatch Logs API reference, AssociateKmsKey: InvalidParameterException.
+    """
+
+    @moto.add(LogsResponse)
+    def associate_kms_key(self: Any) -> str:
+        key = self._get_param("kmsKeyId")
+        if not is_enabled(self.logs_backend, key):
+            raise JsonRESTError("InvalidParameterException", f"The KMS key {key} does not exist or is not enabled.")
+        _group(self.logs_backend, self._get_param("logGroupName")).kms_key_id = key
+        return ""
+
+    @moto.add(LogsResponse)
+    def disassociate_kms_key(self: Any) -> str:
+        _group(self.logs_backend, self._get_param("logGroupName")).kms_key_id = None
+        return ""
+
+
+def _group(backend: Any, name: str) -> Any:
+    if name not in backend.groups:
+        raise ResourceNotFoundException()
+    return backend.groups[name]
 
 
 def write_late_lines(backend: Any) -> list[str]:

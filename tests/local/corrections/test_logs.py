@@ -1,5 +1,8 @@
 """local/corrections/logs.py: what RDS writes when its instance or proxy is gone."""
 
+import pytest
+from botocore.exceptions import ClientError
+
 from tests.local.account import allow
 
 GROUPS = ["/aws/rds/instance/late/postgresql", "/aws/rds/proxy/late"]
@@ -40,3 +43,14 @@ def test_a_function_s_lines_make_a_log_group_only_where_its_role_may(plane, acco
         plane.write_log(function, "stream", ["the last line"])
     made = account.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/may")["logGroups"]
     assert [group["logGroupName"] for group in made] == ["/aws/lambda/may"]
+
+
+def test_log_group_gets_a_key_later(aws):
+    key = aws.kms.create_key()["KeyMetadata"]["Arn"]
+    aws.logs.create_log_group(logGroupName="/unencrypted")
+    aws.logs.associate_kms_key(logGroupName="/unencrypted", kmsKeyId=key)
+    [group] = aws.logs.describe_log_groups(logGroupNamePrefix="/unencrypted")["logGroups"]
+    assert group["kmsKeyId"] == key
+    aws.kms.disable_key(KeyId=key.split("/")[1])
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        aws.logs.associate_kms_key(logGroupName="/unencrypted", kmsKeyId=key)
