@@ -3,7 +3,6 @@
 Without an output `proxy` there is nothing to wait for.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.outputs import region, values
 
 TIMEOUT_SECONDS = 30 * 60
 POLL_SECONDS = 5
@@ -73,16 +74,15 @@ def _waits_for(rds: Any, proxy: str) -> str:
 
 def main(outputs: str) -> str | None:
     """Wait for the proxy among the outputs of a root; return what went wrong, if anything."""
-    found = json.loads(outputs)
-    if "proxy" not in found:
+    found = values(outputs)
+    if not found.get("proxy"):
         return None
-    region = found["function"]["value"].split(":")[3]
     try:
-        await_target(boto3.client("rds", region_name=region), found["proxy"]["value"])
+        await_target(boto3.client("rds", region_name=region(found)), found["proxy"])
     except NotAvailableError as error:
         return str(error)
     except (BotoCoreError, ClientError) as error:
-        return f"The proxy {found['proxy']['value']} could not be looked at: {error}"
+        return f"The proxy {found['proxy']} could not be looked at: {error}"
     return None
 
 

@@ -1,11 +1,12 @@
 """Say what a destroy left and how to restore it: final_snapshot ENV, with what terraform output -json said before."""
 
-import json
 import sys
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.outputs import region, values
 
 
 def report(environment: str, rds: Any, kms: Any, name: str) -> str:
@@ -42,13 +43,13 @@ def _key(kms: Any, key: str, region: str) -> list[str]:
 
 def main(environment: str, outputs: str) -> str | None:
     """Print the report where the outputs name a final snapshot; return what went wrong, if anything."""
-    found = json.loads(outputs or "{}")
-    name = found.get("final_snapshot", {}).get("value")
+    found = values(outputs)
+    name = found.get("final_snapshot")
     if not name:
         return None
-    region = found["function"]["value"].split(":")[3]
     try:
-        print(report(environment, boto3.client("rds", region), boto3.client("kms", region), name))
+        rds, kms = (boto3.client(service, region(found)) for service in ("rds", "kms"))
+        print(report(environment, rds, kms, name))
     except (BotoCoreError, ClientError) as error:
         return f"{environment} is destroyed, but its final snapshot {name} could not be looked at: {error}"
     return None

@@ -55,3 +55,5 @@ def test_outputs_lead_to_the_snapshot(account, capsys):
     outputs = {"final_snapshot": {"value": snapshot}, "function": {"value": FUNCTION}}
     assert main("prod", json.dumps(outputs)) is None
     assert "The final snapshot led-final" in capsys.readouterr().out
+    assert main("prod", json.dumps({"final_snapshot": {"value": snapshot}})) is None  # deployed in part
+    assert "The final snapshot led-final" in capsys.readouterr().out
