@@ -36,6 +36,7 @@ OUTPUT       := build/output
 CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
 PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
 TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
+LEFTOVERS     = terraform/$(ENV)/leftovers.tf.json
 
 # What a reboot puts in force, and where Terraform remembers what the server was last started with.
 PARAMETERS   := module.database.aws_db_parameter_group.main
@@ -67,23 +68,30 @@ demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it start
 ##@ Environments
 
 plan: environment package terraform-version ## Show what ENV= would change, and save that plan
+	@rm -f $(LEFTOVERS)
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
 	@$(TF) plan -input=false -out=$(PLAN)
+	@trap 'rm -f $(LEFTOVERS)' EXIT; \
+	  $(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.leftovers $(LEFTOVERS); \
+	  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN)
 
-deploy: plan ## Apply the plan of ENV= after asking, then invoke the function once
+deploy: plan ## Apply the plan of ENV= after asking, wait for the proxy, then invoke the function once
 	@$(call confirm,Apply this plan to $(ENV)?)
 	@$(TF) apply -input=false $(PLAN)
 	@rm -f $(PLAN)
+	@$(TF) output -json | $(TOOLS)/python -m tools.await_target
 	@$(MAKE) invoke ENV=$(ENV)
 
-destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it
+destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it; say how to restore it
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
 	@! $(TF) state pull | grep '"deletion_protection": true' >/dev/null \
 	  || { echo "$(ENV) is protected from deletion. First: TF_VAR_deletion_protection=false make deploy ENV=$(ENV)" >&2; exit 1; }
 	@$(TF) plan -destroy -input=false -out=$(PLAN)
 	@$(call confirm,Destroy all of $(ENV)?)
-	@$(TF) apply -input=false $(PLAN)
-	@rm -f $(PLAN)
+	@outputs=$$($(TF) output -json); \
+	  $(TF) apply -input=false $(PLAN); \
+	  rm -f $(PLAN); \
+	  $(TOOLS)/python -m tools.final_snapshot $(ENV) <<<"$$outputs"
 
 invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
 	@$(call output,function); $(TOOLS)/python lambda/invoke.py "$$output" "$$EVENT"

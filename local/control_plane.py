@@ -36,7 +36,7 @@ from moto.rds.models import DBProxyTarget, RDSBackend, rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.corrections import Method, Moto, correct, parameters
+from local.corrections import Method, Moto, correct, logs, parameters
 from local.corrections.instances import apply_what_waits
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
 from local.runtime import (
@@ -75,6 +75,7 @@ class Instance:
     iam_authentication: bool
     parameters: Mapping[str, str]
     security_group_ids: tuple[str, ...]
+    content: Any = field(default=None, repr=False)  # of the snapshot that it was restored from
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,10 @@ class Events:
         """An instance was rebooted, or changed in a way that restarts its server: its parameters are in force."""
 
     def instance_deleted(self, instance: Instance) -> None: ...
+
+    def snapshot_taken(self, instance: Instance) -> Any:  # noqa: ARG002
+        """Return what a snapshot holds: restored, it is the new instance's `content`."""
+        return None
 
     def proxy_changed(self, proxy: Proxy) -> None:
         """A proxy got its target, or a setting of one that has a target changed, or it lost its target."""
@@ -200,6 +205,10 @@ class ControlPlane:
     def proxies(self) -> list[Proxy]:
         return [_proxy(proxy) for backend in _backends(rds_backends) for proxy in backend.db_proxies.values()]
 
+    def write_late_lines(self) -> list[str]:
+        """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
+        return [group for backend in _backends(rds_backends) for group in logs.write_late_lines(backend)]
+
     def credentials_for(self, function: FunctionVersion) -> RoleCredentials:
         """Assume a function's role for one execution environment."""
         arn = ":".join(function.arn.split(":")[:7])
@@ -214,11 +223,13 @@ class ControlPlane:
         )
 
     def write_log(self, function: FunctionVersion, stream: str, lines: list[str]) -> None:
-        """Put what a function wrote into its log group, as far as its role may. No group is made: no role here may."""
+        """Put what a function wrote into its log group, which Lambda makes where the role may, as far as it may."""
         _, partition, _, region, account, _ = function.arn.split(":", 5)
         backend = logs_backends[account][region]
         arn = f"arn:{partition}:logs:{region}:{account}:log-group:{function.log_group}:log-stream:{stream}"
         permitted = all(role_allows(function.role_arn, f"logs:{call}", arn) for call in _LOG_CALLS)
+        if permitted and role_allows(function.role_arn, "logs:CreateLogGroup", arn.rpartition(":log-stream:")[0]):
+            backend.ensure_log_group(function.log_group)
         if lines and permitted and function.log_group in backend.groups:
             now = int(time.time() * 1000)
             backend.ensure_log_stream(function.log_group, stream)
@@ -365,6 +376,13 @@ def _hook_instances(moto: Moto, events: Events) -> None:
             raise
         return database
 
+    @moto.around(RDSBackend, "create_db_snapshot")
+    def take_snapshot(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
+        snapshot = original(self, *args, **kwargs)
+        if snapshot.snapshot_type == "manual":  # moto takes an automated one before the instance is there
+            snapshot.content = events.snapshot_taken(_instance(self.databases[snapshot.db_instance_identifier]))
+        return snapshot
+
     @moto.around(RDSBackend, "modify_db_instance")
     def modify(original: Method, self: Any, db_instance_identifier: str, db_kwargs: Any) -> Any:
         starts = self.describe_db_instances(db_instance_identifier)[0].starts
@@ -403,7 +421,10 @@ def _hook_instances(moto: Moto, events: Events) -> None:
     def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
         database = self.databases.get(db_instance_identifier)
         view = _instance(database) if database else None  # before its secret is gone
+        served = [proxy for proxy in self.db_proxies.values() if _targets(proxy, db_instance_identifier)]
         deleted = original(self, db_instance_identifier, *args, **kwargs)
+        for proxy in served:
+            events.proxy_changed(_proxy(proxy))
         if view is not None:
             events.instance_deleted(view)
         return deleted
@@ -544,14 +565,19 @@ def _instance(database: Any) -> Instance:
         database=database.db_name,
         master_username=database.master_username,
         master_password=(
-            json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password
+            json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password or ""
         ),
         master_secret_arn=secret_arn,
         engine_version=database.engine_version,
         iam_authentication=bool(database.enable_iam_database_authentication),
         parameters=dict(parameters.in_force(database)),
         security_group_ids=tuple(database.vpc_security_group_ids),
+        content=getattr(database, "content", None),
     )
+
+
+def _targets(proxy: Any, identifier: str) -> bool:
+    return any(target.rds_resource_id == identifier for target in proxy.proxy_target_groups["default"].targets)
 
 
 def _proxy(proxy: Any) -> Proxy:

@@ -61,6 +61,8 @@ def _deploy(directory: Path) -> None:
             elif found := re.match(r"(\S+): Creation complete", line):
                 made += 1
                 print(f"  {time.monotonic() - began:4.0f} s  {made:>3}/{total}  {found[1]}", flush=True)
+            elif re.search(r"waiting for the proxy|the proxy \S+ is available", line):
+                print(f"  {line.strip()}", flush=True)
             elif line.startswith("{"):
                 _say("The function answers")
                 answer = []

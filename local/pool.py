@@ -24,6 +24,7 @@ _OPENED_AT_ONCE = 8
 _RETRY_SECONDS = 0.2
 _PATIENCE_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
+_WATCH_SECONDS = 0.5
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _TERMINATE = wire.message(b"X")
 _length = struct.Struct("!i").unpack_from
@@ -80,6 +81,7 @@ class PoolSettings:
     borrow_timeout_seconds: float = 120
     init_query: str = ""
     idle_seconds: float = 300  # no setting of AWS: after this long without work a connection counts as idle
+    users: Callable[[], list[str]] = list  # those of the secrets, whom the proxy tries by itself
 
 
 class Key(NamedTuple):
@@ -284,6 +286,26 @@ class Pool:
                 if server.idle_since + self.settings.idle_seconds <= self._loop.time():
                     self._close(server)
 
+    async def watch(self) -> None:
+        """Log in with the secrets until the target is healthy: RDS Proxy tells its health before a client comes."""
+        while True:
+            if self._target is not None and self.health.state != "AVAILABLE":
+                for user in await asyncio.to_thread(self.settings.users):
+                    await self._try(Key(user, "postgres", ()))
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _try(self, key: Key) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
+                server = await self._connect(key, "")
+        except wire.ServerError as error:
+            self._failed(key, error)
+        except (OSError, wire.ProtocolError) as error:
+            self.health = TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out")
+        else:
+            server.end()
+            self.health = TargetHealth("AVAILABLE")
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -338,7 +360,7 @@ class Pool:
     async def _open(self, key: Key) -> None:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
-                server = await self._connect(key)
+                server = await self._connect(key, self.settings.init_query)
         except wire.ServerError as error:
             self._opened(key, failed=True)
             self._failed(key, error)
@@ -373,7 +395,7 @@ class Pool:
         self.health = TargetHealth("UNAVAILABLE", reason, error.message)
         log.warning("%s: the database refused a connection of user %s: %s", self._name, key.user, error)
 
-    async def _connect(self, key: Key) -> ServerConnection:
+    async def _connect(self, key: Key, init_query: str) -> ServerConnection:
         target, tls = self._target, self._tls
         if target is None or tls is None:
             raise ConnectionRefusedError("no target is registered")
@@ -385,8 +407,8 @@ class Pool:
             await connection.request_tls(tls, target.host_name)
             parameters = {"user": secret.username, "database": key.database, **dict(key.parameters)}
             statuses = await wire.log_in(connection, parameters, secret.password)
-            if self.settings.init_query:
-                await wire.run(connection, self.settings.init_query)
+            if init_query:
+                await wire.run(connection, init_query)
         except BaseException:
             connection.abort()
             raise

@@ -59,6 +59,22 @@ class Binaries:
         return str(self.folder / name)
 
 
+class Snapshot:
+    """A copy of a server's data, kept until it is discarded. Made by `PostgresServer.snapshot`."""
+
+    def __init__(self, data: Path, installation: "_Installation") -> None:
+        self._installation = _Installation.acquire(installation.found)  # whose superuser the data knows
+        self._folder = installation.make_folder()
+        self._installation.copy(data, self._folder / "data")
+
+    def restore(self, target: Path) -> None:
+        self._installation.copy(self._folder / "data", target)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._installation.release()
+
+
 class PostgresServer:
     """One running server. Made by `start`."""
 
@@ -99,10 +115,12 @@ class PostgresServer:
         database: str,
         log_file: Path | None = None,
         binaries: Binaries | None = None,
+        snapshot: Snapshot | None = None,
     ) -> "PostgresServer":
         """Start a server with its master user and database; return when it accepts connections.
 
-        `log_file` outlives the server; without it the log goes with the server's folder.
+        `log_file` outlives the server; without it the log goes with the server's folder. With a snapshot the master
+        user and all data are the snapshot's.
         """
         installation = _Installation.acquire(binaries or find_binaries())
         server = cls(
@@ -115,9 +133,10 @@ class PostgresServer:
             installation=installation,
         )
         try:
-            server._prepare(certificates)
+            server._prepare(certificates, snapshot)
             server._launch()
-            server._create(master_password)
+            if snapshot is None:
+                server._create(master_password)
         except BaseException:
             server.stop()
             raise
@@ -166,6 +185,14 @@ class PostgresServer:
             self.max_connections = max_connections
         self._launch()
 
+    def snapshot(self) -> Snapshot:
+        """Copy the data. The server stops for it, where RDS only suspends I/O for a while: connections are lost."""
+        self._end_process()
+        try:
+            return Snapshot(self._folder / "data", self._installation)
+        finally:
+            self._launch()
+
     def stop(self) -> None:
         """Stop the server and remove its folder. Does nothing the second time."""
         self._end_process()
@@ -173,9 +200,9 @@ class PostgresServer:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._installation.release()
 
-    def _prepare(self, certificates: Certificates) -> None:
+    def _prepare(self, certificates: Certificates, snapshot: Snapshot | None) -> None:
         installation = self._installation
-        installation.copy_data(self._folder / "data")
+        (snapshot.restore if snapshot else installation.copy_data)(self._folder / "data")
         certificate = certificates.host("rds", self.host_name)
         for source, target in ((certificate.certificate, "server.pem"), (certificate.key, "server.key")):
             installation.write(self._folder / target, source.read_text())
@@ -386,7 +413,10 @@ class _Installation:
         self._give(path)
 
     def copy_data(self, target: Path) -> None:
-        self._run("/bin/cp", "-Rp", str(self.folder / "data"), str(target))
+        self.copy(self.folder / "data", target)
+
+    def copy(self, source: Path, target: Path) -> None:
+        self._run("/bin/cp", "-Rp", str(source), str(target))
 
     def spawn(
         self,

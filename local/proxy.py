@@ -138,7 +138,8 @@ class Proxy(wire.Listener):
 
     async def _listen(self, port: int) -> None:
         await super()._listen(port)
-        self._sweepers = [self._loop.create_task(self.pool.sweep()), self._loop.create_task(self._sweep())]
+        works = (self.pool.sweep(), self.pool.watch(), self._sweep())
+        self._sweepers = [self._loop.create_task(work) for work in works]
 
     async def _close(self) -> None:
         for task in self._sweepers:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from local.stack import Stack
 
+TARGET_DELAY_SECONDS = 10
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 30
 
@@ -29,7 +30,7 @@ def serve(directory: Path, *, port: int = 0) -> int:
     _remove_leftovers(directory)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stdout)
     try:
-        with Stack(directory, port=port) as stack:
+        with Stack(directory, port=port, target_delay_seconds=TARGET_DELAY_SECONDS) as stack:
             print("\n".join(stack.components()), flush=True)
             _write_makefile(directory, stack.variables())
             told_to_stop.wait()

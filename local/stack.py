@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRef
 from local.instance import InstanceListener
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
-from local.postgres import PostgresServer, find_binaries
+from local.postgres import PostgresServer, Snapshot, find_binaries
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
 from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
@@ -47,14 +48,29 @@ class _Endpoint:
     port: int
 
 
-class Stack(Events):
-    """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`."""
+@dataclass(frozen=True)
+class _Registration:
+    """Which instance is a proxy's target, and since when it may be used (of this machine's monotonic clock)."""
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    resource_id: str
+    begun: float
+    ready: float
+
+
+class Stack(Events):
+    """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`.
+
+    On AWS a new target of a proxy is not AVAILABLE for minutes; here for `target_delay_seconds`.
+    """
+
+    def __init__(self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0) -> None:
         self._folder = folder.resolve()
         self._port = port
+        self.target_delay_seconds = target_delay_seconds
+        self._registrations: dict[str, _Registration] = {}
         self._resources = ExitStack()
         self._servers: dict[str, PostgresServer] = {}
+        self._snapshots: list[Snapshot] = []
         self._proxies: dict[str, ProxyListener] = {}
         self._endpoints: dict[str, _Endpoint] = {}
         self._writing = threading.Lock()
@@ -150,6 +166,10 @@ class Stack(Events):
         for server in self._servers.values():
             server.restart()
 
+    def write_late_lines(self) -> list[str]:
+        """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
+        return self._control_plane.write_late_lines()
+
     # --- what happens in the account ---
 
     def instance_created(self, instance: Instance) -> None:
@@ -162,6 +182,7 @@ class Stack(Events):
             master_password=instance.master_password,
             database=instance.database or "postgres",
             log_file=self._folder / "logs" / f"{instance.identifier}.postgresql.log",
+            snapshot=instance.content,
         )
         self._servers[instance.identifier] = server
         listener = InstanceListener(
@@ -179,7 +200,8 @@ class Stack(Events):
         _log.info("%s leads to %s on port %d", instance.host, server, listener.port)
 
     def instance_changed(self, instance: Instance) -> None:
-        self._servers[instance.identifier].change_master_password(instance.master_password)
+        if instance.master_password:
+            self._servers[instance.identifier].change_master_password(instance.master_password)
         endpoint = self._endpoints[instance.host]
         assert isinstance(endpoint.listener, InstanceListener)
         _configure(endpoint.listener, instance)
@@ -201,6 +223,11 @@ class Stack(Events):
         if server := self._servers.pop(instance.identifier, None):
             server.stop()
 
+    def snapshot_taken(self, instance: Instance) -> Snapshot:
+        snapshot = self._servers[instance.identifier].snapshot()
+        self._snapshots.append(snapshot)  # kept to the end: a copy in the account may hold it, too
+        return snapshot
+
     def proxy_changed(self, proxy: Proxy) -> None:
         listener = self._proxies.get(proxy.name)
         if listener is None:
@@ -219,17 +246,30 @@ class Stack(Events):
             listener.configure(self._settings(proxy))
         self._endpoints[proxy.host] = _Endpoint(listener, "proxy", proxy.security_group_ids, proxy.port)
         self._write_endpoints()
-        listener.register(self._target(proxy))
+        self._register(proxy, listener)
 
     def proxy_deleted(self, proxy: Proxy) -> None:
+        self._registrations.pop(proxy.name, None)
         self._endpoints.pop(proxy.host, None)
         self._write_endpoints()
         if listener := self._proxies.pop(proxy.name, None):
             listener.stop()
 
     def target_health(self, proxy: Proxy) -> TargetHealth:
-        listener = self._proxies.get(proxy.name)
-        return TargetHealth("REGISTERING") if listener is None else TargetHealth(**vars(listener.health))
+        """REGISTERING, then UNAVAILABLE until there is capacity, then what the stand-in finds by trying its secrets.
+
+        States and words: AWS CLI reference, rds describe-db-proxy-targets; API reference, TargetHealth.
+        """
+        listener, registration = self._proxies.get(proxy.name), self._registrations.get(proxy.name)
+        if listener is None or registration is None:
+            return TargetHealth("REGISTERING")
+        now, pending = time.monotonic(), listener.health.state == "REGISTERING" and self.target_delay_seconds > 0
+        if now < (registration.begun + registration.ready) / 2:
+            return TargetHealth("REGISTERING")
+        if now < registration.ready or pending:
+            description = "DBProxy Target is waiting for proxy to scale to desired capacity"
+            return TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY", description)
+        return TargetHealth(**vars(listener.health))
 
     def function_deleted(self, name: str) -> None:
         self._runtime.retire(name)
@@ -247,9 +287,32 @@ class Stack(Events):
 
     # --- proxies ---
 
+    def _register(self, proxy: Proxy, listener: ProxyListener) -> None:
+        """Lead a proxy to its target; until a new one is ready clients wait for the borrow timeout, and are refused."""
+        if proxy.instance is None:
+            self._registrations.pop(proxy.name, None)
+            listener.register(None)
+            return
+        now, known = time.monotonic(), self._registrations.get(proxy.name)
+        if known is None or known.resource_id != proxy.instance.resource_id:
+            known = _Registration(proxy.instance.resource_id, now, now + self.target_delay_seconds)
+            self._registrations[proxy.name] = known
+            listener.register(None)
+        if known.ready <= now:
+            listener.register(self._target(proxy))
+        else:
+            loop = self._loop.loop
+            loop.call_soon_threadsafe(loop.call_later, known.ready - now, self._register_later, proxy.name, known)
+
+    def _register_later(self, name: str, registration: _Registration) -> None:
+        found = [proxy for proxy in self._control_plane.proxies() if proxy.name == name]
+        if found and self._registrations.get(name) is registration:
+            self._proxies[name].register(self._target(found[0]))
+
     def _settings(self, proxy: Proxy) -> ProxySettings:
         pool = PoolSettings(
-            secret=lambda user: self._secret(proxy, user),
+            secret=lambda user: self._secrets(proxy).get(user),
+            users=lambda: list(self._secrets(proxy)),
             max_connections_percent=proxy.max_connections_percent,
             max_idle_connections_percent=proxy.max_idle_connections_percent,
             borrow_timeout_seconds=proxy.borrow_timeout_seconds,
@@ -262,17 +325,18 @@ class Stack(Events):
             idle_client_timeout_seconds=proxy.idle_client_timeout_seconds,
         )
 
-    def _secret(self, proxy: Proxy, user: str) -> Secret | None:
-        """Read the proxy's secrets with the proxy's own role until one is of this user."""
+    def _secrets(self, proxy: Proxy) -> dict[str, Secret]:
+        """Read the proxy's secrets with the proxy's own role; return them by user."""
+        secrets: dict[str, Secret] = {}
         for auth in proxy.auth:
             try:
                 value = self._control_plane.directory.read_secret(proxy.role_arn, auth.secret_arn)
             except SecretRefused as refusal:
                 _log.warning("%s cannot read its secret: %s", proxy.name, refusal)
                 continue
-            if value.get("username") == user:
-                return Secret(user, value.get("password", ""))
-        return None
+            user = value.get("username", "")
+            secrets.setdefault(user, Secret(user, value.get("password", "")))
+        return secrets
 
     def _target(self, proxy: Proxy) -> Target | None:
         if proxy.instance is None:
@@ -348,6 +412,8 @@ class Stack(Events):
             endpoint.listener.stop()
         for server in self._servers.values():
             server.stop()
+        for snapshot in self._snapshots:
+            snapshot.discard()
 
 
 def _authority(root_certificates: str, function: FunctionVersion) -> Authority | None:

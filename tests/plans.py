@@ -191,6 +191,18 @@ def arn(kind: str, name: str) -> str:
     return f"arn:aws:planned:us-east-1:111122223333:{kind}:{name}"
 
 
+def plan_change(
+    name: str, remembered: str, /, before: Mapping[str, Any], after: Mapping[str, Any], *, replace: str | None = None
+) -> Plan:
+    """Plan one module with arguments `after` where one of its terraform_data remembers those of `before`."""
+    folder = _module_root(name, {name: before})
+    _terraform(folder, "apply", auto_approve=IsFlagged, input=False, target=f"module.{name}.{remembered}")
+    root = json.loads((folder / "main.tf.json").read_text())
+    root["module"][name] |= after
+    (folder / "main.tf.json").write_text(json.dumps(root))
+    return _plan(folder, **({} if replace is None else {"replace": f"module.{name}.{replace}"}))
+
+
 def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
     """Plan one module with all the wrong arguments, and return what Terraform says to each case.
 

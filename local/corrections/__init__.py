@@ -4,12 +4,38 @@ Every correction replaces attributes of moto's classes while the control plane r
 as soon as moto has it by itself: then delete it here.
 """
 
-from local.corrections import alarms, functions, instances, keys, network, parameters, proxies, roles, secrets
+from local.corrections import (
+    alarms,
+    functions,
+    instances,
+    key_policies,
+    keys,
+    logs,
+    network,
+    parameters,
+    proxies,
+    roles,
+    secrets,
+    snapshots,
+)
 from local.corrections.moto import Method, Moto
 
-__all__ = ["Method", "Moto", "correct"]
+__all__ = ["Method", "Moto", "correct", "logs"]
 
-_ROOMS = (instances, parameters, proxies, network, functions, alarms, secrets, keys, roles)
+_ROOMS = (
+    instances,
+    parameters,
+    proxies,
+    network,
+    functions,
+    alarms,
+    secrets,
+    keys,
+    key_policies,
+    roles,
+    snapshots,
+    logs,
+)
 
 
 def correct(moto: Moto) -> None:

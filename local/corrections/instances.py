@@ -77,6 +77,7 @@ def instances_keep_what_they_were_given(moto: Moto) -> None:
         "database_insights_mode": "standard",
         "engine_lifecycle_support": "open-source-rds-extended-support",
         "enable_performance_insights": False,
+        "content": None,
     }
 
     @moto.around(DBInstance, "__init__")

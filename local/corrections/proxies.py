@@ -22,6 +22,8 @@ def correct(moto: Moto) -> None:
     proxies_can_be_modified(moto)
     proxies_have_further_endpoints(moto)
     pools_keep_their_init_query(moto)
+    deletion_of_an_instance_ends_its_registration(moto)
+    only_a_registered_target_can_be_deregistered(moto)
 
 
 def proxies_can_be_modified(moto: Moto) -> None:
@@ -145,3 +147,33 @@ def pools_keep_their_init_query(moto: Moto) -> None:
         "connection_pool_config",
         property(lambda self: {**original.__get__(self), "InitQuery": getattr(self, "init_query", None)}),
     )
+
+
+def deletion_of_an_instance_ends_its_registration(moto: Moto) -> None:
+    """A deleted instance is no target any more, and one made under its name is not one by itself.
+
+    RDS User Guide, rds-proxy-events: RDS-EVENT-0214.
+    """
+
+    @moto.around(RDSBackend, "delete_db_instance")
+    def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        deleted = original(self, db_instance_identifier, *args, **kwargs)
+        for proxy in self.db_proxies.values():
+            for group in proxy.proxy_target_groups.values():
+                group.targets = [t for t in group.targets if t.rds_resource_id != db_instance_identifier]
+        return deleted
+
+
+def only_a_registered_target_can_be_deregistered(moto: Moto) -> None:
+    """DeregisterDBProxyTargets of what is not registered is refused (API reference: DBProxyTargetNotFoundFault)."""
+
+    @moto.around(RDSBackend, "deregister_db_proxy_targets")
+    def deregister(original: Method, self: Any, **given: Any) -> Any:
+        name = given["db_proxy_name"]
+        group = self.describe_db_proxies(name)[0].proxy_target_groups["default"]
+        registered = {target.rds_resource_id for target in group.targets}
+        for identifier in [*(given["db_instance_identifiers"] or []), *(given["db_cluster_identifiers"] or [])]:
+            if identifier not in registered:
+                message = f"DB proxy target {identifier} of DB proxy {name} not found."
+                raise RDSClientError("DBProxyTargetNotFoundFault", message)
+        return original(self, **given)

@@ -28,7 +28,8 @@ resource "aws_db_instance" "main" {
   iops                  = var.storage.iops
   storage_throughput    = var.storage.throughput_mib
   storage_encrypted     = true
-  kms_key_id            = aws_kms_key.data.arn
+  kms_key_id            = var.storage_key_arn
+  snapshot_identifier   = var.restore_from_snapshot
 
   multi_az               = var.multi_az
   publicly_accessible    = false
@@ -57,6 +58,9 @@ resource "aws_db_instance" "main" {
   monitoring_role_arn                   = aws_iam_role.monitoring.arn
 
   lifecycle {
+    ignore_changes       = [snapshot_identifier] # it matters only when the instance is made
+    replace_triggered_by = [terraform_data.life]
+
     # At once both are remembered anew by the very plan that changes them.
     precondition {
       condition     = terraform_data.settled.input.iam_authentication == var.iam_authentication
@@ -72,8 +76,19 @@ resource "aws_db_instance" "main" {
   depends_on = [aws_iam_role_policy_attachment.monitoring]
 }
 
-# Its id is new in each life of the environment, so a second destroy does not trip over the first one's snapshot.
-resource "terraform_data" "life" {}
+# Its id is new in each life of the instance, so a second destroy does not trip over the first one's snapshot.
+resource "terraform_data" "life" {
+  input = var.restore_from_snapshot
+
+  lifecycle {
+    ignore_changes = [input]
+
+    postcondition {
+      condition     = var.restore_from_snapshot == null ? true : var.restore_from_snapshot == self.input
+      error_message = "restore_from_snapshot ${coalesce(var.restore_from_snapshot, "null")} cannot be restored into ${var.name}, which exists. Destroy it first, or replace this resource to lose what it holds now."
+    }
+  }
+}
 
 resource "aws_db_subnet_group" "main" {
   name        = var.name
@@ -81,10 +96,10 @@ resource "aws_db_subnet_group" "main" {
   subnet_ids  = var.network.subnet_ids
 }
 
-# Storage, backups, performance data and secrets. Destroying the environment schedules the key's deletion: copy a final
-# snapshot under another key within the 30 days.
+# Secrets and performance data, which end with the environment. What outlives it, storage and snapshots, is encrypted with
+# a key that destroy cannot delete: see Restore in the README.
 resource "aws_kms_key" "data" {
-  description             = "Data and secrets of ${var.name}"
+  description             = "Secrets and performance data of ${var.name}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
 

@@ -19,6 +19,11 @@ output "identifier" {
   value       = aws_db_instance.main.identifier
 }
 
+output "resource_id" {
+  description = "Id of the instance, new with each instance: a proxy's target follows it."
+  value       = aws_db_instance.main.resource_id
+}
+
 output "final_snapshot" {
   description = "Name of the snapshot that is taken when the instance is deleted; null without one."
   value       = var.final_snapshot ? aws_db_instance.main.final_snapshot_identifier : null
@@ -45,6 +50,6 @@ output "master_secret_arn" {
 }
 
 output "key_arn" {
-  description = "The KMS key of the data and the secrets."
+  description = "The KMS key of the secrets."
   value       = aws_kms_key.data.arn
 }

@@ -187,6 +187,23 @@ variable "final_snapshot" {
   default     = true
 }
 
+variable "restore_from_snapshot" {
+  description = "Snapshot that the instance is made from. Later it may stay or be removed."
+  type        = string
+  default     = null
+}
+
+variable "storage_key_arn" {
+  description = "KMS key of storage and snapshots, kept outside. Null: the account's key aws/rds."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.storage_key_arn == null ? true : can(regex("^arn:[^:]+:kms:[^:]+:[0-9]{12}:key/[0-9a-z-]+$", var.storage_key_arn))
+    error_message = "storage_key_arn ${coalesce(var.storage_key_arn, "null")} must be the ARN of a KMS key: with the ARN of an alias every plan would replace the instance."
+  }
+}
+
 variable "log_retention_days" {
   description = "How long the instance's logs are kept."
   type        = number

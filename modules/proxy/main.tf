@@ -30,10 +30,35 @@ resource "aws_db_proxy" "main" {
 
 # Renamed in place, the proxy would answer at another host name before its functions know it.
 resource "terraform_data" "name" {
+  input            = var.network.subnet_ids
   triggers_replace = var.name
+
+  lifecycle {
+    ignore_changes = [input]
+
+    # Two conditions, since the id of a subnet that is yet to be made is unknown, but not how many there are.
+    postcondition {
+      condition     = length(self.input) == length(var.network.subnet_ids)
+      error_message = local.subnets_changed
+    }
+
+    postcondition {
+      condition     = length(self.input) == length(var.network.subnet_ids) ? toset(self.input) == toset(var.network.subnet_ids) : true
+      error_message = local.subnets_changed
+    }
+  }
 }
 
-# All that follow are lost with the proxy they belong to, which the provider would not notice where its name stays.
+locals {
+  subnets_changed = "The proxy ${var.name} cannot move to other subnets, and RDS makes no second proxy of one name. Give it another name: the new proxy is made before the old one is deleted."
+}
+
+# A new instance is no target of the proxy, even under the old identifier.
+resource "terraform_data" "instance" {
+  triggers_replace = var.database.resource_id
+}
+
+# AWS deletes these with the proxy. If its name is unchanged the provider does not notice, so replace them explicitly.
 resource "aws_db_proxy_default_target_group" "main" {
   db_proxy_name = aws_db_proxy.main.name
 
@@ -55,7 +80,7 @@ resource "aws_db_proxy_target" "main" {
   db_instance_identifier = var.database.identifier
 
   lifecycle {
-    replace_triggered_by = [aws_db_proxy.main.arn]
+    replace_triggered_by = [aws_db_proxy.main.arn, terraform_data.instance]
   }
 }
 

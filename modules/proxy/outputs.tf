@@ -35,3 +35,10 @@ output "name" {
   description = "Name of the proxy."
   value       = aws_db_proxy.main.name
 }
+
+output "wait_for" {
+  description = "What to wait for after an apply that made the proxy or its target."
+  value       = "A new target is not AVAILABLE for some minutes, in which connections fail: aws rds describe-db-proxy-targets --db-proxy-name ${aws_db_proxy.main.name} --region ${local.arn[3]} --query 'Targets[].TargetHealth'"
+
+  depends_on = [aws_db_proxy_target.main]
+}

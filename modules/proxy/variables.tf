@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the proxy, such as app-prod. A proxy of another name is made beside the old one, which serves until its functions are led over: change it whenever the subnets change, since RDS makes no second proxy of the same name."
+  description = "Name of the proxy. Changing it creates the new proxy before deleting the old one."
   type        = string
   nullable    = false
 
@@ -38,6 +38,7 @@ variable "database" {
   nullable    = false
   type = object({
     identifier         = string
+    resource_id        = optional(string)
     instance_class     = optional(string)
     iam_authentication = optional(bool, true)
     connection = object({

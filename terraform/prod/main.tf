@@ -25,13 +25,14 @@ module "network" {
 module "database" {
   source = "../../modules/database"
 
-  name                = local.name
-  network             = module.network
-  instance_class      = "db.m7g.large"
-  multi_az            = true
-  backups             = { retention_days = 14 }
-  deletion_protection = var.deletion_protection # false first, to destroy
-  final_snapshot      = true
+  name                  = local.name
+  network               = module.network
+  instance_class        = "db.m7g.large"
+  multi_az              = true
+  backups               = { retention_days = 14 }
+  deletion_protection   = var.deletion_protection # false first, to destroy
+  final_snapshot        = true
+  restore_from_snapshot = var.restore_from_snapshot
 }
 
 module "bootstrap" {

@@ -8,13 +8,23 @@ output "connection" {
   value       = module.proxy.connection
 }
 
+output "proxy" {
+  description = "Name of the proxy, for which make deploy waits."
+  value       = module.proxy.name
+}
+
+output "wait_for" {
+  description = "What to wait for after a first terraform apply."
+  value       = module.proxy.wait_for
+}
+
 output "database" {
   description = "Identifier of the instance."
   value       = module.database.identifier
 }
 
 output "final_snapshot" {
-  description = "Name of the snapshot that a destroy takes, once TF_VAR_deletion_protection=false is applied. Its key, like all keys, goes 30 days later: copy it under another key before."
+  description = "Name of the snapshot that a destroy takes, once TF_VAR_deletion_protection=false is applied; TF_VAR_restore_from_snapshot restores it."
   value       = module.database.final_snapshot
 }
 

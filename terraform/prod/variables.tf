@@ -4,3 +4,9 @@ variable "deletion_protection" {
   nullable    = false
   default     = true
 }
+
+variable "restore_from_snapshot" {
+  description = "Snapshot to make the database from, when it is made."
+  type        = string
+  default     = null
+}

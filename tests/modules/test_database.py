@@ -1,7 +1,19 @@
 import pytest
 
 from tests.grants import grants
-from tests.plans import ARGUMENTS, Plan, Refusals, arn, plan_refusals, plan_standing, plan_variants
+from tests.plans import (
+    ARGUMENTS,
+    Plan,
+    PlanError,
+    Refusals,
+    arn,
+    plan_change,
+    plan_refusals,
+    plan_standing,
+    plan_variants,
+)
+
+GIVEN_KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000009"
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
@@ -26,6 +38,10 @@ REFUSALS: Refusals = {
     "master_of_rds": ({"database": {"master_user": "rdsadmin"}}, "database.master_user rdsadmin must be"),
     "master_of_the_engine": ({"database": {"master_user": "admin"}}, "neither admin nor public"),
     "no_backups": ({"backups": {"retention_days": 0}}, "must be from 1 to 35"),
+    "alias_of_a_key": (
+        {"storage_key_arn": "arn:aws:kms:us-east-1:111122223333:alias/rds"},
+        "must be the ARN of a KMS key",
+    ),
 }
 
 
@@ -40,6 +56,7 @@ def plan() -> Plan:
             "network": {**ARGUMENTS["database"]["network"], "database_port": 5433},
         },
         in_window={"changes": {"apply": "in_window", "window": "sat:01:00-sat:02:00"}},
+        keyed={"storage_key_arn": GIVEN_KEY},
         large={"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}},
     )
 
@@ -155,9 +172,9 @@ def test_account_stays_in_charge_of_the_key_of_the_data(standing: Plan) -> None:
     assert key["deletion_window_in_days"] == 30
 
 
-def test_data_secret_and_performance_data_are_under_one_key_and_logs_under_the_network_s(standing: Plan) -> None:
+def test_master_secret_and_performance_data_are_under_one_key_and_logs_under_the_network_s(standing: Plan) -> None:
     instance = standing["module.database.aws_db_instance.main"]
-    for name in ("kms_key_id", "master_user_secret_kms_key_id", "performance_insights_kms_key_id"):
+    for name in ("master_user_secret_kms_key_id", "performance_insights_kms_key_id"):
         assert instance[name] == KEY
     groups = standing.of_type("aws_cloudwatch_log_group").values()
     assert {group["kms_key_id"] for group in groups} == {ARGUMENTS["database"]["network"]["log_key_arn"]}
@@ -194,3 +211,32 @@ def test_slow_statements_waits_and_sessions_are_logged(plan: Plan) -> None:
     expected = {"log_min_duration_statement": "1000", "log_lock_waits": "1", "log_disconnections": "1"}
     assert parameters(plan).items() >= expected.items()
     assert parameters(plan).items() >= {("password_encryption", "scram-sha-256")}
+
+
+def test_storage_and_snapshots_have_no_key_that_destroy_deletes(plan: Plan) -> None:
+    assert plan["module.database.aws_db_instance.main"]["storage_encrypted"] is True
+    assert "kms_key_id" not in plan["module.database.aws_db_instance.main"]  # the account's own for RDS
+    assert plan["module.keyed.aws_db_instance.main"]["kms_key_id"] == GIVEN_KEY
+
+
+def test_a_snapshot_is_refused_while_the_instance_stands() -> None:
+    with pytest.raises(PlanError, match="which exists"):
+        plan_change("database", "terraform_data.life", {}, {"restore_from_snapshot": "app-final"})
+
+
+@pytest.mark.parametrize("later", [None, "app-final"])
+def test_a_snapshot_may_stay_or_be_removed_once_it_is_restored(later: str | None) -> None:
+    plan = plan_change(
+        "database",
+        "terraform_data.life",
+        {"restore_from_snapshot": "app-final"},
+        {"restore_from_snapshot": later},
+    )
+    assert plan.changes["module.database.terraform_data.life"]["change"]["actions"] == ["no-op"]
+
+
+def test_a_snapshot_replaces_the_instance_when_that_is_asked_for() -> None:
+    plan = plan_change(
+        "database", "terraform_data.life", {}, {"restore_from_snapshot": "app-final"}, replace="terraform_data.life"
+    )
+    assert plan["module.database.aws_db_instance.main"]["snapshot_identifier"] == "app-final"

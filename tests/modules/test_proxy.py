@@ -3,7 +3,16 @@ import json
 import pytest
 
 from tests.grants import grants
-from tests.plans import ARGUMENTS, Plan, Refusals, plan_refusals, plan_replacement, plan_variants
+from tests.plans import (
+    ARGUMENTS,
+    Plan,
+    PlanError,
+    Refusals,
+    plan_change,
+    plan_refusals,
+    plan_replacement,
+    plan_variants,
+)
 
 DATABASE = ARGUMENTS["proxy"]["database"]
 NETWORK = ARGUMENTS["proxy"]["network"]
@@ -104,6 +113,25 @@ def test_a_new_proxy_gets_its_pool_target_and_endpoints_anew() -> None:
         change = plan.changes[f"module.proxy.{address}"]
         assert change["change"]["actions"] == ["delete", "create"]
         assert change["action_reason"] == "replace_by_triggers"
+
+
+@pytest.mark.parametrize("subnets", [["subnet-0a", "subnet-0b", "subnet-0c"], ["subnet-0a", "subnet-0d"]])
+def test_a_proxy_that_would_move_to_other_subnets_under_its_name_is_refused(subnets: list[str]) -> None:
+    with pytest.raises(PlanError, match="cannot move to other subnets"):
+        plan_change("proxy", "terraform_data.name", {}, {"network": {**NETWORK, "subnet_ids": subnets}})
+
+
+def test_a_proxy_of_another_name_may_stand_in_other_subnets() -> None:
+    subnets = ["subnet-0a", "subnet-0d"]
+    plan = plan_change(
+        "proxy", "terraform_data.name", {}, {"name": "app-b", "network": {**NETWORK, "subnet_ids": subnets}}
+    )
+    assert sorted(plan["module.proxy.aws_db_proxy.main"]["vpc_subnet_ids"]) == subnets
+
+
+def test_an_output_tells_what_to_wait_for(plan: Plan) -> None:
+    outputs = plan.document["configuration"]["root_module"]["module_calls"]["proxy"]["module"]["outputs"]
+    assert "aws_db_proxy_target.main" in outputs["wait_for"]["depends_on"]
 
 
 def test_a_role_may_be_set_on_each_connection(plan: Plan) -> None:

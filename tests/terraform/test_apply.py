@@ -17,6 +17,7 @@ import pytest
 
 from local.stack import Stack
 from tests.local.deployment import Load
+from tools.await_target import await_target
 
 ROOT = Path(__file__).parents[2]
 NO_CHANGES, CHANGES = 0, 2
@@ -44,6 +45,7 @@ class Life:
         self._init()
         self._apply("create")
         self.outputs = {name: o["value"] for name, o in json.loads(self._terraform("output", "-json").stdout).items()}
+        self._await_targets()
         self.answer = self.invoke()
         self.second_plan = self._plan("second").returncode
         self.secrets = {
@@ -52,8 +54,16 @@ class Life:
         }
         if self.name == "dev":
             self.switches = {
-                "to a proxy": self._switch("to", _led_to_a_proxy(self.folder, "app-dev")),
-                "to another": self._switch("on", _led_to_a_proxy(self.folder, "app-dev-b")),
+                "to a proxy": self._switch(
+                    "to",
+                    _with_proxies(self.folder, "beside", led_to="database", proxy="app-dev"),
+                    _with_proxies(self.folder, "led", led_to="proxy", proxy="app-dev"),
+                ),
+                "to another": self._switch(
+                    "on",
+                    _with_proxies(self.folder, "two", led_to="proxy", proxy="app-dev", other="app-dev-b"),
+                    _with_proxies(self.folder, "led-on", led_to="other", other="app-dev-b"),
+                ),
                 "back": self._switch("back", self.root),
             }
         if self.name == "prod":
@@ -97,8 +107,8 @@ class Life:
         assert "FunctionError" not in answer, (payload, base64.b64decode(answer["LogResult"]).decode())
         return dict(payload)
 
-    def _switch(self, name: str, root: Path) -> "Switch":
-        """Apply another root to what stands, while the function is invoked, warm and cold."""
+    def _switch(self, name: str, *roots: Path) -> "Switch":
+        """Apply other roots to what stands, each until its targets are available, while the function is invoked."""
 
         def cold() -> None:
             answer, failed = self.invoke_cold()
@@ -107,11 +117,20 @@ class Life:
         load = Load()
         load.add("as it comes", self.invoke)
         load.add("cold", cold)
-        life = replace(self, root=root)
-        life._init()
         with load.going_on(pause_seconds=0.2):
-            life._apply(name)
+            for number, root in enumerate(roots, 1):
+                life = replace(self, root=root)
+                life._init()
+                life._apply(f"{name}-{number}")
+                life._await_targets()
         return Switch(load, life._host_of_live(), life._plan(f"after-{name}").returncode)
+
+    def _await_targets(self) -> None:
+        """Wait as make deploy does."""
+        rds = self.client("rds")
+        for proxy in rds.describe_db_proxies()["DBProxies"]:
+            if proxy["DBProxyName"].startswith(f"app-{self.name}"):
+                await_target(rds, proxy["DBProxyName"], timeout_seconds=120)
 
     def _host_of_live(self) -> str:
         """Return the host that the version in use connects to."""
@@ -175,25 +194,34 @@ class Switch:
     second_plan: int
 
 
-def _led_to_a_proxy(folder: Path, name: str) -> Path:
-    """Write dev as it is when its function is led to a proxy of this name, in a tree of its own."""
-    tree = folder / f"led-to-{name}"
+def _with_proxies(folder: Path, name: str, *, led_to: str, **proxies: str) -> Path:
+    """Write dev with proxies, module calls by name, and its function led to one of them or the database, in a tree."""
+    tree = folder / name
     root = Path(shutil.copytree(ROOT / "terraform" / "dev", tree / "terraform" / "dev", symlinks=True))
     for linked in ("modules", "build", "versions.tf"):
         (tree / linked).symlink_to(ROOT / linked)
     changed = {
-        "network": {"paths": [["function", "proxy", "database"], ["bootstrap", "database"]]},
-        "function": {"connection": "${module.proxy.connection}"},
+        "network": {
+            "paths": [
+                ["function", "proxy", "database"],
+                ["bootstrap", "database"],
+                *([["function", "database"]] if led_to == "database" else []),
+            ]
+        },
+        "function": {"connection": f"${{module.{led_to}.connection}}"},
     }
-    proxy = {
-        "source": "../../modules/proxy",
-        "name": name,
-        "network": "${module.network}",
-        "database": "${module.database}",
-        "application": "${module.bootstrap.application}",
+    calls = {
+        call: {
+            "source": "../../modules/proxy",
+            "name": proxy,
+            "network": "${module.network}",
+            "database": "${module.database}",
+            "application": "${module.bootstrap.application}",
+        }
+        for call, proxy in proxies.items()
     }
     (root / "override.tf.json").write_text(json.dumps({"module": changed}))
-    (root / "proxy.tf.json").write_text(json.dumps({"module": {"proxy": proxy}}))
+    (root / "proxy.tf.json").write_text(json.dumps({"module": calls}))
     return root
 
 
@@ -256,7 +284,7 @@ class Sabotage:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if shutil.which("terraform") is None:
         pytest.fail("Terraform is missing: install 1.11 or newer.")
-    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+    with Stack(tmp_path_factory.mktemp("stack"), target_delay_seconds=5) as stack:
         yield stack
 
 
@@ -294,10 +322,13 @@ def test_a_second_plan_is_empty(life: Life) -> None:
     ("switch", "host"),
     [("to a proxy", "app-dev.db-proxy-"), ("to another", "app-dev-b.db-proxy-"), ("back", "app-dev.aaaaaaaaaa.")],
 )
-def test_one_apply_leads_to_a_proxy_or_back_and_no_invocation_fails(
+def test_a_proxy_made_beside_and_then_led_to_or_one_apply_back_fail_no_invocation(
     lives: dict[str, Life], switch: str, host: str
 ) -> None:
-    """Most of them in new environments, before, during and after; what the old way needed is gone in the end."""
+    """Most of them in new environments, before, during and after; what the old way needed is gone in the end.
+
+    In one apply some would fail: the alias moves while the new proxy's target is not available yet.
+    """
     seen = lives["dev"].switches[switch]
     assert seen.host.startswith(host)
     assert seen.load.failures == []
@@ -307,6 +338,15 @@ def test_one_apply_leads_to_a_proxy_or_back_and_no_invocation_fails(
 
 def test_a_protected_environment_is_not_destroyed(lives: dict[str, Life]) -> None:
     assert "prod is protected from deletion" in lives["prod"].protected
+
+
+def test_destroy_ends_by_saying_how_to_restore(lives: dict[str, Life]) -> None:
+    snapshot = lives["prod"].outputs["final_snapshot"]
+    said = lives["prod"].destroyed.partition("Apply complete!")[2]
+    assert f"The final snapshot {snapshot}" in said
+    assert "which nobody can delete" in said
+    assert f"TF_VAR_restore_from_snapshot={snapshot} make deploy ENV=prod" in said
+    assert "restore" not in lives["dev"].destroyed.partition("Apply complete!")[2]
 
 
 def test_destroy_leaves_nothing(life: Life) -> None:

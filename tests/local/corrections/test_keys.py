@@ -1,80 +1,75 @@
 """local/corrections/keys.py: as AWS documents it, where stock moto does not yet."""
 
-import json
-from typing import Any
-
 import pytest
 from botocore.exceptions import ClientError
 
-ACCOUNT = "123456789012"
-ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
-LOGS = {"Service": "logs.us-east-1.amazonaws.com"}
-USE = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
-LOCKED_OUT = "MalformedPolicyDocumentException.*will not allow you to update the key policy"
+
+@pytest.fixture
+def key(aws):
+    return aws.kms.create_key()["KeyMetadata"]["Arn"]
 
 
-def statement(principal: object, action: object, **more: object) -> dict[str, Any]:
-    return {"Effect": "Allow", "Principal": principal, "Action": action, "Resource": "*", **more}
+def pending(aws, key):
+    aws.kms.schedule_key_deletion(KeyId=key.split("/")[1], PendingWindowInDays=7)
 
 
-def policy(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+def test_state_of_a_key_changes_by_its_arn_too(aws, key):
+    aws.kms.disable_key(KeyId=key)
+    aws.kms.enable_key(KeyId=key)
+    aws.kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    aws.kms.cancel_key_deletion(KeyId=key)
+    assert aws.kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Disabled"
 
 
-OWNED = statement(ROOT, "kms:*")
+def test_key_that_waits_for_deletion_does_not_decrypt(aws, key):
+    encrypted = aws.kms.encrypt(KeyId=key, Plaintext=b"data")["CiphertextBlob"]
+    pending(aws, key)
+    with pytest.raises(ClientError, match="KMSInvalidStateException"):
+        aws.kms.decrypt(CiphertextBlob=encrypted)
 
 
-@pytest.mark.parametrize(
-    "locking_out",
-    [
-        [statement(ROOT, "kms:Describe*")],
-        [statement({"AWS": f"arn:aws:iam::{ACCOUNT}:user/another"}, "kms:*")],
-        [statement(LOGS, "kms:*")],
-        [{**OWNED, "Resource": "arn:aws:kms:us-east-1:123456789012:key/another"}],
-        [OWNED, {**statement(ROOT, "kms:PutKeyPolicy"), "Effect": "Deny"}],
-    ],
-)
-def test_no_policy_may_lock_the_account_out_of_its_key(aws, locking_out):
-    with pytest.raises(ClientError, match=LOCKED_OUT):
-        aws.kms.create_key(Policy=policy(*locking_out))
+def test_key_that_waits_for_deletion_does_not_encrypt(aws, key):
+    pending(aws, key)
+    for call in (
+        lambda: aws.kms.encrypt(KeyId=key, Plaintext=b"data"),
+        lambda: aws.kms.generate_data_key(KeyId=key, KeySpec="AES_256"),
+    ):
+        with pytest.raises(ClientError, match="KMSInvalidStateException"):
+            call()
 
 
-def test_no_later_policy_may_either_unless_that_is_wanted(aws):
-    key = aws.kms.create_key(Policy=policy(OWNED))["KeyMetadata"]["KeyId"]
-    change = {"KeyId": key, "PolicyName": "default", "Policy": policy(statement(ROOT, "kms:Describe*"))}
-    with pytest.raises(ClientError, match=LOCKED_OUT):
-        aws.kms.put_key_policy(**change)
-    aws.kms.put_key_policy(**change, BypassPolicyLockoutSafetyCheck=True)
+def test_key_works_again_after_its_deletion_was_cancelled_and_it_was_enabled(account):
+    key = account.kms.create_key()["KeyMetadata"]["Arn"]
+    pending(account, key)
+    account.kms.cancel_key_deletion(KeyId=key)
+    with pytest.raises(ClientError, match="DisabledException"):
+        account.kms.encrypt(KeyId=key, Plaintext=b"data")
+    account.kms.enable_key(KeyId=key)
+    account.kms.encrypt(KeyId=key, Plaintext=b"data")
 
 
-def for_groups(pattern: str) -> dict[str, Any]:
-    arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{pattern}"
-    return {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": arn}}
+def test_secret_is_neither_read_nor_written_without_its_key(aws, key):
+    aws.secretsmanager.create_secret(Name="locked", SecretString="old", KmsKeyId=key)
+    pending(aws, key)
+    with pytest.raises(ClientError, match="DecryptionFailure"):
+        aws.secretsmanager.get_secret_value(SecretId="locked")
+    with pytest.raises(ClientError, match="EncryptionFailure"):
+        aws.secretsmanager.put_secret_value(SecretId="locked", SecretString="new")
 
 
-@pytest.mark.parametrize(
-    "for_logs",
-    [
-        None,
-        statement({"Service": "logs.eu-west-1.amazonaws.com"}, USE),
-        statement(LOGS, [action for action in USE if action != "kms:GenerateDataKey*"]),
-        statement(LOGS, USE, Condition=for_groups("/other/*")),
-    ],
-)
-def test_log_group_refuses_a_key_that_logs_may_not_use(aws, for_logs):
-    key = aws.kms.create_key(Policy=policy(OWNED, *([for_logs] if for_logs else [])))["KeyMetadata"]["Arn"]
-    with pytest.raises(ClientError, match="does not exist or is not allowed to be used with Arn"):
-        aws.logs.create_log_group(logGroupName="/app/refused", kmsKeyId=key)
+def test_instance_is_not_made_with_a_key_that_waits_for_deletion(aws, key):
+    pending(aws, key)
+    with pytest.raises(ClientError, match="KMSKeyNotAccessibleFault"):
+        aws.instance("locked", StorageEncrypted=True, KmsKeyId=key)
 
 
-def test_log_group_takes_a_key_that_logs_may_use(account):
-    key = account.kms.create_key(Policy=policy(OWNED, statement(LOGS, USE, Condition=for_groups("/app/*"))))
-    account.logs.create_log_group(logGroupName="/app/taken", kmsKeyId=key["KeyMetadata"]["Arn"])
+def test_encrypted_instance_has_the_key_of_rds_by_default(aws):
+    given = aws.instance("encrypted", StorageEncrypted=True)["KmsKeyId"]
+    assert given == aws.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]["Arn"]
 
 
-def test_log_group_refuses_a_key_that_is_disabled_or_unknown(aws):
-    key = aws.kms.create_key(Policy=policy(OWNED, statement(LOGS, USE)))["KeyMetadata"]["Arn"]
-    aws.kms.disable_key(KeyId=key.rsplit("/", 1)[-1])
-    for wrong in (key, key[:-12] + "000000000000"):
-        with pytest.raises(ClientError, match="does not exist or is not allowed to be used with Arn"):
-            aws.logs.create_log_group(logGroupName="/app/disabled", kmsKeyId=wrong)
+def test_key_of_rds_is_managed_by_aws_and_cannot_be_deleted(aws):
+    key = aws.kms.describe_key(KeyId="alias/aws/rds")["KeyMetadata"]
+    assert key["KeyManager"] == "AWS"
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        aws.kms.schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)

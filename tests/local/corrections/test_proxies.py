@@ -47,3 +47,18 @@ def test_register_target_of_an_unknown_instance_is_refused(aws):
     aws.proxy("lost")
     with pytest.raises(ClientError, match="DBInstanceNotFound"):
         aws.rds.register_db_proxy_targets(DBProxyName="lost", DBInstanceIdentifiers=["nowhere"])
+
+
+def test_deletion_of_an_instance_ends_its_registration(aws):
+    aws.proxy("front")
+    aws.instance("behind")
+    aws.rds.register_db_proxy_targets(DBProxyName="front", DBInstanceIdentifiers=["behind"])
+    aws.rds.delete_db_instance(DBInstanceIdentifier="behind", SkipFinalSnapshot=True)
+    aws.instance("behind")
+    assert aws.rds.describe_db_proxy_targets(DBProxyName="front")["Targets"] == []
+
+
+def test_deregistering_what_is_not_registered_is_refused(aws):
+    aws.proxy("bare")
+    with pytest.raises(ClientError, match="DBProxyTargetNotFoundFault"):
+        aws.rds.deregister_db_proxy_targets(DBProxyName="bare", DBInstanceIdentifiers=["nowhere"])
