@@ -228,7 +228,7 @@ class ControlPlane:
 
     def limit_concurrency(self, executions: int) -> None:
         """Let the account run no more executions at once, as one that is new."""
-        LambdaBackend.concurrency_limit = executions  # put back when the control plane stops
+        self._moto.set(LambdaBackend, "concurrency_limit", executions)
 
     def fall_idle(self, name: str) -> None:
         """Let a function and its versions be as if nobody had invoked them for 14 days."""

@@ -1,6 +1,6 @@
 """Lambda functions, their versions, their concurrency and their network interfaces.
 
-Sources: the Lambda Developer Guide (LDG) and API reference as botocore's service model carries them, and for error texts
+Sources: the Lambda Developer Guide (LDG), the API reference as botocore's service model carries it, and for error texts
 the issues named beside them.
 """
 
@@ -22,7 +22,6 @@ from local import policies
 from local.corrections.moto import Method, Moto
 from local.corrections.network import hold
 from local.directory import role_allows
-
 
 ACCOUNT_CONCURRENCY = 1000  # LDG gettingstarted-limits: the default; a new account has less, such as 10
 KEPT_UNRESERVED = 100  # LDG configuration-concurrency; where the limit itself is lower, all of it
@@ -177,8 +176,8 @@ def version_numbers_are_given_once(moto: Moto) -> None:
 def the_account_limits_reservations(moto: Moto) -> None:
     """PutFunctionConcurrency keeps 100 executions unreserved; GetAccountSettings tells the limit and what is left.
 
-    LDG configuration-concurrency. A limit below 100 is the minimum itself, so that nothing can be reserved: message as in
-    aws-samples/one-observability-demo#278.
+    LDG configuration-concurrency. A limit below 100 is the minimum itself, so that nothing can be reserved; the message
+    is that of aws-samples/one-observability-demo#278.
     """
     moto.set(LambdaBackend, "concurrency_limit", ACCOUNT_CONCURRENCY)
     path = r"{0}/(?P<api_version>[^/]+)/account-settings/?$"
@@ -219,7 +218,10 @@ def functions_fall_idle(moto: Moto) -> None:
 
     LDG functions-states and configuration-vpc; the reasons' codes are botocore's StateReasonCode.
     """
-    reasons = {"Inactive": ("Idle", "The function is idle."), "Pending": ("Restoring", "The function is being restored.")}
+    reasons = {
+        "Inactive": ("Idle", "The function is idle."),
+        "Pending": ("Restoring", "The function is being restored."),
+    }
 
     def state(function: Any) -> str:
         found = function.__dict__.get("idle", "Active")
@@ -277,7 +279,7 @@ def functions_leave_network_interfaces(moto: Moto) -> None:
             if use not in held or held[use][0] not in ec2.enis:
                 subnet, groups = use
                 interface = ec2.create_network_interface(
-                    ec2.get_subnet(subnet), None, group_ids=sorted(groups), description="AWS Lambda VPC ENI"
+                    ec2.get_subnet(subnet), "", group_ids=sorted(groups), description="AWS Lambda VPC ENI"
                 )
                 hold(interface)
                 held[use] = (interface.id, role)
