@@ -309,6 +309,7 @@ def test_a_protected_environment_is_not_destroyed(lives: dict[str, Life]) -> Non
 
 
 def test_destroy_leaves_nothing(life: Life) -> None:
+    assert "This may take 45 minutes" in life.destroyed
     assert "Apply complete!" in life.destroyed
     assert life.resources_left == []
 
@@ -320,6 +321,8 @@ def test_destroy_leaves_nothing_in_the_account_either(stack: Stack, lives: dict[
     assert client("lambda").list_functions()["Functions"] == []
     assert client("logs").describe_log_groups()["logGroups"] == []
     assert [vpc for vpc in client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
+    of_lambda = [{"Name": "description", "Values": ["AWS Lambda VPC ENI"]}]
+    assert client("ec2").describe_network_interfaces(Filters=of_lambda)["NetworkInterfaces"] == []
     assert stack.running() == []
 
 
