@@ -70,10 +70,12 @@ demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it start
 plan: environment package terraform-version ## Show what ENV= would change, and save that plan
 	@rm -f $(LEFTOVERS)
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
+	@$(TF) state pull | $(TOOLS)/python -m tools.mend $(TF)
 	@$(TF) plan -input=false -out=$(PLAN)
 	@trap 'rm -f $(LEFTOVERS)' EXIT; \
 	  $(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.leftovers $(LEFTOVERS); \
 	  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN)
+	@$(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.preflight
 
 deploy: plan ## Apply the plan of ENV= after asking, wait for the proxy, then invoke the function once
 	@$(call confirm,Apply this plan to $(ENV)?)
@@ -81,12 +83,15 @@ deploy: plan ## Apply the plan of ENV= after asking, wait for the proxy, then in
 	@rm -f $(PLAN)
 	@$(TF) output -json | $(TOOLS)/python -m tools.await_target
 	@$(MAKE) invoke ENV=$(ENV)
+	@$(call output,function); $(TOOLS)/python -m tools.prune "$$output"
 
 destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it; say how to restore it
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
 	@! $(TF) state pull | grep '"deletion_protection": true' >/dev/null \
 	  || { echo "$(ENV) is protected from deletion. First: TF_VAR_deletion_protection=false make deploy ENV=$(ENV)" >&2; exit 1; }
 	@$(TF) plan -destroy -input=false -out=$(PLAN)
+	@echo "This may take 45 minutes: Lambda deletes a function's network interfaces only some time after the function," \
+	  "and until then their security groups and subnets cannot be deleted. Leave it running."
 	@$(call confirm,Destroy all of $(ENV)?)
 	@outputs=$$($(TF) output -json); \
 	  $(TF) apply -input=false $(PLAN); \
@@ -94,10 +99,10 @@ destroy: environment package terraform-version ## Show what ENV= consists of, as
 	  $(TOOLS)/python -m tools.final_snapshot $(ENV) <<<"$$outputs"
 
 invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
-	@$(call output,function); $(TOOLS)/python lambda/invoke.py "$$output" "$$EVENT"
+	@$(call output,function); $(TOOLS)/python -m tools.invoke "$$output" "$$EVENT"
 
 migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap function of ENV= apply what is pending (ACTION=plan: list it)
-	@$(call output,migrator); $(TOOLS)/python lambda/invoke.py "$$output" '{"action": "$(ACTION)"}'
+	@$(call output,migrator); $(TOOLS)/python -m tools.invoke "$$output" '{"action": "$(ACTION)"}'
 
 reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
 	@$(call output,function); database=$$($(TF) output -raw database); region=$$(cut -d : -f 4 <<<"$$output"); \

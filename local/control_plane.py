@@ -23,7 +23,7 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
-from moto.awslambda_simple.models import LambdaSimpleBackend
+from moto.awslambda_simple.models import LambdaSimpleBackend, lambda_simple_backends
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.config import default_user_config
 from moto.core.responses import BaseResponse
@@ -36,7 +36,7 @@ from moto.rds.models import DBProxyTarget, RDSBackend, rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.corrections import Method, Moto, correct, logs, parameters
+from local.corrections import Method, Moto, correct, functions, logs, parameters
 from local.corrections.instances import apply_what_waits
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
 from local.runtime import (
@@ -167,6 +167,7 @@ class ControlPlane:
         self._layers: dict[str, Archive] = {}
         self._server: BaseWSGIServer | None = None
         self._stopped = threading.Event()
+        self.refusals: list[tuple[str, str]] = []
 
     def start(self, port: int = 0) -> None:
         """Open an empty account; OSError when the port is taken."""
@@ -246,6 +247,23 @@ class ControlPlane:
             _permits(rule, near, port) for group in far for rule in group.ingress_rules
         )
 
+    # --- what a test may do to the account ---
+
+    def limit_concurrency(self, executions: int) -> None:
+        """Let the account run no more executions at once, as one that is new."""
+        self._moto.set(LambdaBackend, "concurrency_limit", executions)
+
+    def fall_idle(self, name: str) -> None:
+        """Let a function and its versions be as if nobody had invoked them for 14 days."""
+        for backend in _backends(lambda_simple_backends):
+            if held := backend._lambdas._functions.get(name):
+                for version in (held["latest"], *held["versions"]):
+                    functions.fall_idle(version)
+
+    def refuse_once(self, action: str, code: str = "ExpiredToken") -> None:
+        """Refuse the next call of an action, as when credentials run out in the middle of an apply."""
+        self.refusals.append((action, code))
+
     # --- functions ---
 
     def invoke(
@@ -257,6 +275,7 @@ class ControlPlane:
         if ":" in name:
             qualifier = name.split(":")[7] if name.count(":") == 7 else qualifier
             qualifier = name.split(":")[1] if name.count(":") == 1 else qualifier
+        functions.refuse_unless_active(found)
         function = self._version(found)
         reserved = latest.reserved_concurrency
         invocation = self.events.invoke(
@@ -341,6 +360,10 @@ def _hook_calls(moto: Moto, plane: ControlPlane) -> None:
 
     def attempt(original: Method, self: Any) -> Any:
         """Answer 501 where moto would answer 500: SDKs do not try that again, for minutes, but show it."""
+        for refusal in plane.refusals:
+            if refusal[0] == self._get_action():
+                plane.refusals.remove(refusal)
+                return _failure(self, refusal[1], f"{refusal[0]} was refused, as told.", status=403)
         try:
             return original(self)
         except Exception as error:
@@ -349,7 +372,7 @@ def _hook_calls(moto: Moto, plane: ControlPlane) -> None:
             return _failure(self, code, f"{type(error).__name__}: {error}")
 
 
-def _failure(request: Any, code: str, message: str) -> tuple[int, dict[str, str], str]:
+def _failure(request: Any, code: str, message: str, *, status: int = 501) -> tuple[int, dict[str, str], str]:
     if "x-www-form-urlencoded" in (request.headers.get("Content-Type") or ""):
         escaped = message.replace("&", "&amp;").replace("<", "&lt;")
         error = f"<Error><Code>{code}</Code><Message>{escaped}</Message></Error>"
@@ -357,9 +380,9 @@ def _failure(request: Any, code: str, message: str) -> tuple[int, dict[str, str]
             body = f"<Response><Errors>{error}</Errors></Response>"
         else:
             body = f"<ErrorResponse>{error}</ErrorResponse>"
-        return 501, {"Content-Type": "text/xml"}, body
+        return status, {"Content-Type": "text/xml"}, body
     headers = {"Content-Type": "application/json", "x-amzn-errortype": code}
-    return 501, headers, json.dumps({"__type": code, "message": message})
+    return status, headers, json.dumps({"__type": code, "message": message})
 
 
 def _hook_instances(moto: Moto, events: Events) -> None:

@@ -107,6 +107,11 @@ class Stack(Events):
         self._resources.close()
 
     @property
+    def control_plane(self) -> ControlPlane:
+        """The account, for what a test does to it."""
+        return self._control_plane
+
+    @property
     def url(self) -> str:
         """The endpoint of every AWS API."""
         return self._control_plane.url

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 
 _KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-00000000000"
 _NETWORK = {
+    "vpc_id": "vpc-0a",
     "subnet_ids": ["subnet-0a", "subnet-0b"],
     "security_group_ids": {tier: f"sg-{tier}" for tier in ("function", "proxy", "database", "bootstrap")},
     "log_key_arn": f"{_KEY}1",
@@ -95,6 +96,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "network": _NETWORK,
         "connection": _CONNECTION,
         "application": _APPLICATION,
+        "migration": "migrated",
         "reserved_concurrency": 20,
         **_ZIPS,
     },

@@ -1,1 +1,1 @@
-"""What make calls for people."""
+"""What make does for people: each is run as `python -m tools.NAME`."""

@@ -17,6 +17,7 @@ locals {
   secretsmanager_group_id = "sg-0123456789abcdef0"
 
   network = {
+    vpc_id             = local.vpc_id
     subnet_ids         = local.subnet_ids
     security_group_ids = { for tier, group in aws_security_group.tier : tier => group.id }
     log_key_arn        = local.log_key_arn
@@ -65,6 +66,7 @@ module "function" {
   network              = local.network
   connection           = module.proxy.connection
   application          = module.bootstrap.application
+  migration            = module.bootstrap.migration
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 100

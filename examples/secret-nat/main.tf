@@ -46,6 +46,7 @@ module "function" {
   network              = module.network
   connection           = module.database.connection
   application          = module.bootstrap.application
+  migration            = module.bootstrap.migration
   auth                 = "secret"
   package              = local.packages.function
   layer                = local.packages.layer

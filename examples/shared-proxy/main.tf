@@ -54,6 +54,7 @@ module "orders" {
   network              = module.network
   connection           = module.proxy.connection
   application          = module.bootstrap.application
+  migration            = module.bootstrap.migration
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 300
@@ -66,6 +67,7 @@ module "reports" {
   network              = module.network
   connection           = module.proxy.connection
   application          = module.bootstrap.application
+  migration            = module.bootstrap.migration
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 20

@@ -21,6 +21,7 @@ locals {
 # Not `main`: checkov applies a skip to every resource of the same address, whatever its module, and
 # modules/function has an aws_lambda_function.main with skips of its own.
 resource "aws_lambda_function" "migrator" {
+  # checkov:skip=CKV_AWS_115:A new account can reserve no concurrency; few invoke it: an apply, rotations, people.
   # checkov:skip=CKV_AWS_116:It is invoked synchronously: an error reaches terraform apply or Secrets Manager, and no event is lost.
   # checkov:skip=CKV_AWS_173:Its environment holds names and ARNs, no secret; Lambda encrypts it with its own key.
   # checkov:skip=CKV_AWS_272:The zips are built from this repository by whoever applies it; there is no third party to sign.
@@ -36,16 +37,13 @@ resource "aws_lambda_function" "migrator" {
   memory_size      = var.runtime.memory_mb
   timeout          = var.runtime.timeout_seconds
 
-  # One for apply and one for each rotation, which fails when it is throttled. Each takes two connections at
-  # most: one that works, and one that tries a password or runs what must stand outside a transaction.
-  reserved_concurrent_executions = 1 + length(local.password_users)
-
-  # Detaching from a VPC takes Lambda long; the groups need not wait for it.
-  replace_security_groups_on_destroy = true
+  # No reservation: a new account can reserve nothing. Each invocation takes two connections at most (one that works,
+  # one that tries a password or runs what must stand outside a transaction), and only an apply, each secret's rotation
+  # and people invoke it.
 
   vpc_config {
     subnet_ids         = var.network.subnet_ids
-    security_group_ids = [var.network.security_group_ids[var.tier]]
+    security_group_ids = [var.network.security_group_ids[var.tier], aws_security_group.interfaces.id]
   }
 
   environment {
@@ -64,6 +62,17 @@ resource "aws_lambda_function" "migrator" {
       error_message = "further_users and application.settings are too large: with secrets' ARNs of the greatest length the function's environment variables are ${local.environment_bytes} bytes of JSON, and Lambda takes 4096. Take users or settings out."
     }
   }
+}
+
+# Deleted after the function and before its role, without which Lambda cannot delete the network interfaces: as in
+# modules/function.
+resource "aws_security_group" "interfaces" {
+  # checkov:skip=CKV2_AWS_5:The function's own group, attached above.
+  name_prefix = "${local.name}-interfaces-"
+  description = "Network interfaces of the function ${local.name}. Without rules."
+  vpc_id      = var.network.vpc_id
+
+  depends_on = [aws_iam_role_policy.runtime]
 }
 
 resource "aws_lambda_layer_version" "main" {

@@ -8,6 +8,7 @@ variable "network" {
   description = "The network module: where the function runs."
   nullable    = false
   type = object({
+    vpc_id             = string
     subnet_ids         = list(string)
     security_group_ids = map(string)
     log_key_arn        = string

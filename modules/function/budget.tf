@@ -1,15 +1,17 @@
 # Whether connections, time and environment variables suffice. Each execution environment holds one connection. A direct
 # one counts against the instance all the time, one through the proxy only while a transaction is open.
 locals {
+  concurrency = coalesce(var.reserved_concurrency, 0) # null: only the account's limit, which no plan knows
+
   # After a deployment Lambda keeps the execution environments of the old version for a while. They are frozen and cannot
   # close their connections, while as many of the new version connect.
-  deployed_connections = 2 * var.reserved_concurrency
+  deployed_connections = 2 * local.concurrency
   bootstrap            = 4 # an apply and the rotation of the application's password beside it, two each
   headroom             = 2
   direct_connections   = local.deployed_connections + local.bootstrap + local.headroom
 
   # RDS recommends a pool 30 % above the most that is ever used.
-  pooled_connections = ceil(1.3 * var.reserved_concurrency)
+  pooled_connections = ceil(1.3 * local.concurrency)
 
   # Lambda measures the variables as one JSON object, whose bytes are three quarters of its base64. What a first plan does
   # not know counts as the longest that it can be.
@@ -25,6 +27,6 @@ locals {
 check "pool_budget" {
   assert {
     condition     = var.connection.pool_size == null ? true : local.pooled_connections <= var.connection.pool_size
-    error_message = "reserved_concurrency ${var.reserved_concurrency} may have ${var.reserved_concurrency} transactions open at once; with 30 % to spare that is ${local.pooled_connections} connections, but the proxy's pool has ${coalesce(var.connection.pool_size, 0)}. Those beyond wait up to ${var.connection.borrow_timeout_seconds} s, then fail. Choose a lower reserved_concurrency, a larger instance class, or a larger pool.max_percent."
+    error_message = "reserved_concurrency ${local.concurrency} may have ${local.concurrency} transactions open at once; with 30 % to spare that is ${local.pooled_connections} connections, but the proxy's pool has ${coalesce(var.connection.pool_size, 0)}. Those beyond wait up to ${var.connection.borrow_timeout_seconds} s, then fail. Choose a lower reserved_concurrency, a larger instance class, or a larger pool.max_percent."
   }
 }

@@ -38,12 +38,9 @@ resource "aws_lambda_function" "main" {
 
   reserved_concurrent_executions = var.reserved_concurrency
 
-  # Detaching from a VPC takes Lambda long; the groups need not wait for it.
-  replace_security_groups_on_destroy = true
-
   vpc_config {
     subnet_ids         = var.network.subnet_ids
-    security_group_ids = [var.network.security_group_ids[var.tier]]
+    security_group_ids = [var.network.security_group_ids[var.tier], aws_security_group.interfaces.id]
   }
 
   environment {
@@ -67,7 +64,8 @@ resource "aws_lambda_function" "main" {
     }
   }
 
-  depends_on = [aws_iam_role_policy.log_in, aws_iam_role_policy.runtime]
+  # var.migration: code goes live after the schema that it expects.
+  depends_on = [aws_iam_role_policy.log_in, aws_iam_role_policy.runtime, var.migration]
 
   lifecycle {
     precondition {
@@ -81,8 +79,13 @@ resource "aws_lambda_function" "main" {
     }
 
     precondition {
-      condition     = var.connection.max_clients == null ? true : local.direct_connections <= var.connection.max_clients
-      error_message = "reserved_concurrency ${var.reserved_concurrency} takes up to ${local.deployed_connections} direct connections during a deployment, ${var.reserved_concurrency} each for the old version and the new one; with ${local.bootstrap} for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance takes ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
+      condition     = var.connection.max_clients == null || var.reserved_concurrency != null
+      error_message = "reserved_concurrency is null, so nothing limits the function's direct connections, of which the instance takes ${coalesce(var.connection.max_clients, 0)}. Set it, or connect through the proxy."
+    }
+
+    precondition {
+      condition     = var.connection.max_clients == null || var.reserved_concurrency == null ? true : local.direct_connections <= var.connection.max_clients
+      error_message = "reserved_concurrency ${local.concurrency} takes up to ${local.deployed_connections} direct connections during a deployment, ${local.concurrency} each for the old version and the new one; with ${local.bootstrap} for the bootstrap function and ${local.headroom} for people that is ${local.direct_connections}, but the instance takes ${coalesce(var.connection.max_clients, 0)} clients. Choose a lower reserved_concurrency, a larger instance class, or the proxy."
     }
 
     precondition {
@@ -92,14 +95,25 @@ resource "aws_lambda_function" "main" {
   }
 }
 
+# Lambda deletes the function's network interfaces only while the role may, up to 45 minutes after the function. The
+# provider waits for that where it deletes their group: this one, which goes after the function and before the role.
+resource "aws_security_group" "interfaces" {
+  # checkov:skip=CKV2_AWS_5:The function's own group, attached below.
+  name_prefix = "${var.name}-interfaces-"
+  description = "Network interfaces of the function ${var.name}. Without rules."
+  vpc_id      = var.network.vpc_id
+
+  depends_on = [aws_iam_role_policy.runtime]
+}
+
 resource "aws_lambda_alias" "live" {
   name             = "live"
   function_name    = aws_lambda_function.main.function_name
   function_version = aws_lambda_function.main.version
 }
 
-# Led elsewhere, live waits until what began on the version before must have ended. Only then does Terraform remove what
-# that one alone used: rules, a policy, a proxy. (A timeout is not lowered in the same apply.)
+# After a switch, wait one timeout so that invocations on the old version finish before its rules, its policy and its
+# proxy are deleted. The first version has none before it. Do not lower the timeout in the same apply.
 resource "terraform_data" "drained" {
   triggers_replace = [var.connection.host, aws_iam_role_policy.log_in.name]
 

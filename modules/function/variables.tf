@@ -13,6 +13,7 @@ variable "network" {
   description = "The network module: where the function runs."
   nullable    = false
   type = object({
+    vpc_id             = string
     subnet_ids         = list(string)
     security_group_ids = map(string)
     log_key_arn        = string
@@ -63,6 +64,11 @@ variable "application" {
     condition     = alltrue([for user in [var.application.user, coalesce(var.application.iam_user, var.application.user)] : can(regex("^[a-z_][a-z0-9_]{0,62}$", user))])
     error_message = "application.user and application.iam_user must be lower-case PostgreSQL names of at most 63 characters: rds-db:connect is granted on them, letter by letter."
   }
+}
+
+variable "migration" {
+  description = "The bootstrap module's migration, after which the code goes live."
+  type        = string
 }
 
 variable "auth" {
@@ -151,18 +157,17 @@ variable "runtime" {
   }
 
   validation {
-    condition     = var.runtime.provisioned_concurrency >= 0 && var.runtime.provisioned_concurrency <= var.reserved_concurrency
+    condition     = var.runtime.provisioned_concurrency >= 0 && var.runtime.provisioned_concurrency <= coalesce(var.reserved_concurrency, var.runtime.provisioned_concurrency)
     error_message = "runtime.provisioned_concurrency must be from 0 to reserved_concurrency, of which it is a part."
   }
 }
 
 variable "reserved_concurrency" {
-  description = "How many execution environments there may be; each holds one connection. Functions that share an instance or a pool share its connections too, but each is measured alone."
+  description = "Limit of execution environments, each with one connection. Null, only through the proxy: the account's limit."
   type        = number
-  nullable    = false
 
   validation {
-    condition     = var.reserved_concurrency >= 1
+    condition     = coalesce(var.reserved_concurrency, 1) >= 1
     error_message = "reserved_concurrency must be at least 1."
   }
 }

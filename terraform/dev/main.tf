@@ -51,6 +51,7 @@ module "function" {
   network              = module.network
   connection           = module.database.connection
   application          = module.bootstrap.application
+  migration            = module.bootstrap.migration
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 20

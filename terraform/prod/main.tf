@@ -61,6 +61,7 @@ module "function" {
   network              = module.network
   connection           = module.proxy.connection
   application          = module.bootstrap.application
+  migration            = module.bootstrap.migration
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 400

@@ -105,9 +105,23 @@ def test_apply_invokes_it_again_when_code_or_settings_change(plan: Plan) -> None
     assert {"aws_lambda_function.migrator.source_code_hash", "local.environment"} <= set(triggers)
 
 
-def test_rotations_are_not_throttled_and_connections_are_bounded(plan: Plan) -> None:
+def test_it_reserves_nothing_so_that_a_new_account_can_make_it(plan: Plan) -> None:
     function = plan["module.bootstrap.aws_lambda_function.migrator"]
-    assert function["reserved_concurrent_executions"] == 3  # apply, and the rotations of app and reports
+    assert function["reserved_concurrent_executions"] == -1
+
+
+def test_its_role_outlives_its_network_interfaces(plan: Plan) -> None:
+    assert _resource(plan, "aws_security_group.interfaces", "depends_on") == ["aws_iam_role_policy.runtime"]
+    [vpc] = _resource(plan, "aws_lambda_function.migrator")["vpc_config"]
+    assert "aws_security_group.interfaces.id" in vpc["security_group_ids"]["references"]
+
+
+def test_no_proxy_and_no_policy_stands_on_the_function(plan: Plan) -> None:
+    """What a create-before-destroy resource stands on cannot be replaced under a fixed name."""
+    module = plan.document["configuration"]["root_module"]["module_calls"]["bootstrap"]["module"]
+    application = module["outputs"]["application"]
+    assert "depends_on" not in application
+    assert not any("aws_lambda" in reference for reference in application["expression"]["references"])
 
 
 def test_rotation_waits_for_the_first_value(plan: Plan) -> None:

@@ -60,6 +60,7 @@ REFUSALS: Refusals = {
         "auth must be secret, the only way",
     ),
     "concurrency": ({"reserved_concurrency": 0}, "must be at least 1"),
+    "unlimited": ({"reserved_concurrency": None}, "nothing limits the function's direct connections"),
     "budget": ({"reserved_concurrency": 40}, "that is 86, but the instance takes 85 clients"),
     "environment": ({"environment": {"TEXT": "x" * 3807}}, "it is 4097 bytes of JSON, and Lambda takes 4096"),
     "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
@@ -85,6 +86,7 @@ def plan() -> Plan:
         no_secrets={"environment": NO_SECRETS},
         last_direct={"reserved_concurrency": 39, "environment": {"TEXT": "x" * 3806}},
         last_pooled={"connection": POOLED, "reserved_concurrency": 494},
+        unreserved={"connection": POOLED, "reserved_concurrency": None},
         over_pooled={"connection": POOLED, "reserved_concurrency": 495},
         secret={"auth": "secret"},
         secret_pooled={"auth": "secret", "connection": {**POOLED, "auth": "secret"}},
@@ -234,10 +236,6 @@ def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
     assert group["kms_key_id"]
 
 
-def test_destroy_does_not_wait_for_network_interfaces(plan: Plan) -> None:
-    assert plan[FUNCTION]["replace_security_groups_on_destroy"] is True
-
-
 @pytest.fixture(scope="module")
 def standing() -> Plan:
     return plan_standing("function")
@@ -281,3 +279,24 @@ def test_secret_s_key_is_used_through_secrets_manager_only(plan: Plan) -> None:
     policy = plan["module.secret.aws_iam_role_policy.log_in"]["policy"]
     key = APPLICATION["key_arn"]
     assert f"Allow kms:Decrypt on {key} if kms:ViaService is secretsmanager.us-east-1.amazonaws.com" in grants(policy)
+
+
+def test_its_role_outlives_its_network_interfaces(plan: Plan) -> None:
+    """Where the provider deletes the function's own group it waits until Lambda has deleted the interfaces."""
+    module = plan.document["configuration"]["root_module"]["module_calls"]["function"]["module"]
+    resources = {each["address"]: each for each in module["resources"]}
+    assert resources["aws_security_group.interfaces"]["depends_on"] == ["aws_iam_role_policy.runtime"]
+    [vpc] = resources["aws_lambda_function.main"]["expressions"]["vpc_config"]
+    assert "aws_security_group.interfaces.id" in vpc["security_group_ids"]["references"]
+    assert plan[FUNCTION]["replace_security_groups_on_destroy"] is None  # published versions keep their groups
+
+
+def test_code_goes_live_after_the_migration(plan: Plan) -> None:
+    module = plan.document["configuration"]["root_module"]["module_calls"]["function"]["module"]
+    function = next(each for each in module["resources"] if each["address"] == "aws_lambda_function.main")
+    assert "var.migration" in function["depends_on"]
+
+
+def test_through_the_proxy_concurrency_may_be_the_accounts(plan: Plan) -> None:
+    assert plan["module.unreserved.aws_lambda_function.main"]["reserved_concurrent_executions"] == -1
+    assert plan.warnings("unreserved") == []

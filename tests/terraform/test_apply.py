@@ -350,6 +350,7 @@ def test_destroy_ends_by_saying_how_to_restore(lives: dict[str, Life]) -> None:
 
 
 def test_destroy_leaves_nothing(life: Life) -> None:
+    assert "This may take 45 minutes" in life.destroyed
     assert "Apply complete!" in life.destroyed
     assert life.resources_left == []
 
@@ -361,6 +362,8 @@ def test_destroy_leaves_nothing_in_the_account_either(stack: Stack, lives: dict[
     assert client("lambda").list_functions()["Functions"] == []
     assert client("logs").describe_log_groups()["logGroups"] == []
     assert [vpc for vpc in client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
+    of_lambda = [{"Name": "description", "Values": ["AWS Lambda VPC ENI"]}]
+    assert client("ec2").describe_network_interfaces(Filters=of_lambda)["NetworkInterfaces"] == []
     assert stack.running() == []
 
 

@@ -4,6 +4,7 @@ mock_provider "aws" {}
 variables {
   name = "app"
   network = {
+    vpc_id     = "vpc-0a"
     subnet_ids = ["subnet-0a", "subnet-0b"]
     security_group_ids = {
       function  = "sg-function"

@@ -4,6 +4,7 @@ mock_provider "aws" {}
 variables {
   name = "app"
   network = {
+    vpc_id     = "vpc-0a"
     subnet_ids = ["subnet-0a", "subnet-0b"]
     security_group_ids = {
       function  = "sg-function"
@@ -31,6 +32,7 @@ variables {
     secret_arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:app-application-AbCdEf"
     key_arn    = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000002"
   }
+  migration            = "migrated"
   reserved_concurrency = 20
 
   # Any file will do.

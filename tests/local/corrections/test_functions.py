@@ -1,5 +1,7 @@
 """local/corrections/functions.py: as AWS documents it, where stock moto does not yet."""
 
+import time
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -73,3 +75,111 @@ def test_provisioned_concurrency_lives_from_put_to_delete(aws):
     client.delete_provisioned_concurrency_config(**target)
     with pytest.raises(ClientError, match="ProvisionedConcurrencyConfigNotFoundException"):
         client.get_provisioned_concurrency_config(**target)
+
+
+def test_a_deleted_version_leaves_its_number(aws):
+    client = getattr(aws, "lambda")
+    aws.function("numbered", Publish=True)
+    for memory in (256, 512):
+        client.update_function_configuration(FunctionName="numbered", MemorySize=memory)
+        client.publish_version(FunctionName="numbered")
+    client.delete_function(FunctionName="numbered", Qualifier="1")
+    client.update_function_configuration(FunctionName="numbered", MemorySize=1024)
+    assert client.publish_version(FunctionName="numbered")["Version"] == "4"
+    versions = client.list_versions_by_function(FunctionName="numbered")["Versions"]
+    assert [version["Version"] for version in versions] == ["$LATEST", "2", "3", "4"]
+
+
+def test_the_account_keeps_concurrency_unreserved(aws):
+    client = getattr(aws, "lambda")
+    aws.function("greedy")
+    client.put_function_concurrency(FunctionName="greedy", ReservedConcurrentExecutions=900)
+    limit = client.get_account_settings()["AccountLimit"]
+    assert limit["ConcurrentExecutions"] == 1000
+    assert limit["UnreservedConcurrentExecutions"] == 100
+    with pytest.raises(ClientError, match=r"UnreservedConcurrentExecution below its minimum value of \[100\]"):
+        client.put_function_concurrency(FunctionName="greedy", ReservedConcurrentExecutions=901)
+    client.delete_function(FunctionName="greedy")
+
+
+def test_a_new_account_can_reserve_nothing(account, plane):
+    account.function("young")
+    plane.limit_concurrency(10)
+    try:
+        with pytest.raises(ClientError, match=r"below its minimum value of \[10\]"):
+            getattr(account, "lambda").put_function_concurrency(FunctionName="young", ReservedConcurrentExecutions=1)
+    finally:
+        plane.limit_concurrency(1000)
+
+
+def test_an_idle_function_fails_once_and_is_restored(account, plane):
+    client = getattr(account, "lambda")
+    account.function("sleeper")
+    plane.fall_idle("sleeper")
+    found = client.get_function_configuration(FunctionName="sleeper")
+    assert (found["State"], found["StateReasonCode"]) == ("Inactive", "Idle")
+    with pytest.raises(client.exceptions.CodeArtifactUserPendingException):
+        client.invoke(FunctionName="sleeper")
+    assert client.get_function_configuration(FunctionName="sleeper")["State"] == "Pending"
+    client.get_waiter("function_active_v2").wait(FunctionName="sleeper", WaiterConfig={"Delay": 1})
+    assert client.invoke(FunctionName="sleeper")["StatusCode"] == 200
+
+
+def _in_the_vpc(aws, name, role, **settings):
+    subnet = aws.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    group = aws.security_group(f"of-{name}")
+    aws.function(name, VpcConfig={"SubnetIds": [subnet], "SecurityGroupIds": [group]}, Role=role, **settings)
+    return group
+
+
+def _interfaces(aws, group):
+    filters = [{"Name": "group-id", "Values": [group]}]
+    return aws.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
+
+
+def _soon(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert condition()
+
+
+INTERFACES = allow(["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"], "*")
+
+
+def test_a_function_holds_its_group_until_lambda_has_deleted_the_interface(aws):
+    group = _in_the_vpc(aws, "holder", aws.role("holder", INTERFACES))
+    [interface] = _interfaces(aws, group)
+    assert interface["Description"].startswith("AWS Lambda VPC ENI")
+    assert interface["Attachment"]["InstanceOwnerId"] == "amazon-aws"
+    getattr(aws, "lambda").delete_function(FunctionName="holder")
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        aws.ec2.delete_security_group(GroupId=group)
+    _soon(lambda: not _interfaces(aws, group))
+    aws.ec2.delete_security_group(GroupId=group)
+
+
+def test_a_published_version_keeps_its_interface(account):
+    client = getattr(account, "lambda")
+    group = _in_the_vpc(account, "published", account.role("published", INTERFACES), Publish=True)
+    other = account.security_group("another")
+    subnet = account.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    client.update_function_configuration(
+        FunctionName="published", VpcConfig={"SubnetIds": [subnet], "SecurityGroupIds": [other]}
+    )
+    time.sleep(1.5)
+    assert _interfaces(account, group)
+    assert _interfaces(account, other)
+    client.delete_function(FunctionName="published", Qualifier="1")
+    _soon(lambda: not _interfaces(account, group))
+    client.delete_function(FunctionName="published")
+
+
+def test_an_interface_stays_when_the_role_went_first(account):
+    role = account.role("gone", INTERFACES)
+    group = _in_the_vpc(account, "orphaned", role)
+    getattr(account, "lambda").delete_function(FunctionName="orphaned")
+    account.iam.delete_role_policy(RoleName="gone", PolicyName="main")
+    time.sleep(1.5)
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        account.ec2.delete_security_group(GroupId=group)

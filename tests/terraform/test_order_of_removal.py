@@ -1,0 +1,87 @@
+"""One function in a VPC, applied and destroyed against the control plane: no database, no proxy."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.control_plane import ControlPlane
+from tests.local.account import Account, Recorder, running
+from tests.plans import ARGUMENTS, ROOT, _write_zip
+
+DESTROY_SECONDS = 420  # the provider would wait 45 minutes for interfaces that stay
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with running(ControlPlane(Recorder())) as plane:
+        yield Account(plane.url)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Write a root of the module, of which a test may change its copy."""
+    shutil.copytree(ROOT / "modules" / "function", tmp_path / "modules" / "function")
+    folder = tmp_path / "root"
+    for name in ("package.zip", "layer-x86_64.zip"):
+        _write_zip(folder / name)
+    vpc = {"cidr_block": "10.0.0.0/16"}
+    subnet = {"cidr_block": "10.0.0.0/24", "vpc_id": "${aws_vpc.main.id}"}
+    network = {
+        "vpc_id": "${aws_vpc.main.id}",
+        "subnet_ids": ["${aws_subnet.main.id}"],
+        "security_group_ids": {"function": "${aws_security_group.hop.id}"},
+        "log_key_arn": ARGUMENTS["function"]["network"]["log_key_arn"],
+    }
+    document = {
+        "provider": {"aws": {"region": "us-east-1"}},
+        "resource": {
+            "aws_vpc": {"main": vpc},
+            "aws_subnet": {"main": subnet},
+            "aws_security_group": {"hop": {"vpc_id": "${aws_vpc.main.id}"}},
+        },
+        "module": {"function": {"source": "../modules/function", **ARGUMENTS["function"], "network": network}},
+    }
+    (folder / "main.tf.json").write_text(json.dumps(document))
+    shutil.copy(ROOT / "terraform" / "prod" / ".terraform.lock.hcl", folder)
+    return folder
+
+
+def terraform(root: Path, account: Account, *command: str, timeout: float | None = None) -> str:
+    mine = {
+        "AWS_ENDPOINT_URL": account.url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "CHECKPOINT_DISABLE": "1",
+    }
+    done = subprocess.run(
+        ["terraform", *command, "-no-color"],
+        cwd=root, env=os.environ | mine, text=True, capture_output=True, check=False, timeout=timeout,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    return done.stdout
+
+
+def interfaces(account: Account) -> list[Any]:
+    of_lambda = [{"Name": "description", "Values": ["AWS Lambda VPC ENI"]}]
+    found: list[Any] = account.ec2.describe_network_interfaces(Filters=of_lambda)["NetworkInterfaces"]
+    return found
+
+
+def test_lambda_deletes_the_interfaces_before_destroy_deletes_the_role(root: Path, account: Account) -> None:
+    terraform(root, account, "init")
+    terraform(root, account, "apply", "-auto-approve")
+    assert len(interfaces(account)) == 1
+    said = terraform(root, account, "destroy", "-auto-approve", timeout=DESTROY_SECONDS)
+    assert interfaces(account) == []
+    gone = [line.split(":")[0] for line in said.splitlines() if "Destruction complete" in line]
+    order = ["aws_lambda_function.main", "aws_security_group.interfaces", "aws_iam_role_policy.runtime"]
+    assert [gone.index(f"module.function.{address}") for address in order] == sorted(
+        gone.index(f"module.function.{address}") for address in order
+    )
