@@ -15,7 +15,9 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import boto3
 
 from local.certificates import Authority, Certificates
 from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
@@ -97,9 +99,10 @@ class Stack(Events):
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that lead SDKs and Terraform here, and `make` to a state of its own."""
+        key = self._control_plane.administrator
         return {
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -113,6 +116,16 @@ class Stack(Events):
         """Return this process's environment, led here, with none of the user's own AWS settings."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return own | self.variables()
+
+    def client(self, service: str) -> Any:
+        """Return a client of one service with the administrator's key."""
+        key = self._control_plane.administrator
+        return boto3.client(
+            service, REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=key.secret_access_key,
+        )  # fmt: skip
 
     def components(self) -> list[str]:
         """Say what stands in for what."""

@@ -40,6 +40,12 @@ class Account:
         self.url = url
         self._credentials = credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
+    @classmethod
+    def of(cls, plane: ControlPlane) -> "Account":
+        """The administrator's."""
+        key = plane.administrator
+        return cls(plane.url, aws_access_key_id=key.access_key_id, aws_secret_access_key=key.secret_access_key)
+
     def __getattr__(self, service: str) -> Any:
         config = Config(retries={"total_max_attempts": 1}, read_timeout=20)
         client = boto3.client(service, REGION, endpoint_url=self.url, config=config, **self._credentials)
