@@ -5,47 +5,102 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
-# What a user may set on the command line.
-ENV          ?=
-EVENT        ?= {}
-export EVENT
-ACTION       ?= apply
-AUTO_APPROVE ?=
-ARCH         ?= x86_64
-PYTHON       ?= python3
-TERRAFORM    ?= terraform
-LOCAL_PORT   ?= 0
-SARIF        ?=
-
-# While `make demo` is up, this file leads every target to the local stack instead of AWS.
-ifndef LOCAL_STACK
--include .local/environment.mk
-endif
-LOCAL_STACK ?=
-ifneq ($(LOCAL_STACK),)
-export TF_DATA_DIR = $(LOCAL_STACK)/$(ENV)/.terraform
-BACKEND = -reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate
-else
-BACKEND =
+# $(call odd,path): what no recipe could hold.
+odd = $(filter-out 1,$(words $(1)))$(strip $(foreach character,' " ` $$ ; & | < > * ? \,$(findstring $(character),$(1))))
+ifneq ($(call odd,$(CURDIR)),)
+$(error make does not work in a folder whose path has a space or a quote: $(CURDIR))
 endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
-UV           := .venv/uv/bin/uv
-TOOLS        := .venv/tools/bin
-OUTPUT       := build/output
-CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
-PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
-TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
+
+# What a user may set: the first four on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION AUTO_APPROVE ARCH,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+ENV          ?=
+ACTION       ?=
+AUTO_APPROVE ?=
+ARCH         ?=
+EVENT        ?= {}
+LOCAL_PORT   ?= 0
+LOCAL_STACK  ?=
+PYTHON       ?= python3
+SARIF        ?=
+TERRAFORM    ?= terraform
+
+stack-given := $(filter command,$(origin LOCAL_STACK))
+
+# As it was given: make would expand what stands in it. Recipes read free text from the environment.
+$(foreach name,ENV ACTION AUTO_APPROVE ARCH EVENT LOCAL_PORT LOCAL_STACK PYTHON SARIF TERRAFORM,\
+  $(eval override $(name) := $$(value $(name))))
+export EVENT LOCAL_PORT SARIF
+
+# $(call one-of,NAME,values): refuse any other value before a recipe or a path holds it.
+define one-of
+override $(1) := $$(strip $$($(1)))
+ifneq ($$($(1)),$$(filter $(2),$$(firstword $$($(1)))))
+$$(error $(1) must be one of: $(2)$(3))
+endif
+endef
+$(eval $(call one-of,ENV,$(ENVIRONMENTS), (for example: make plan ENV=dev)))
+$(eval $(call one-of,ACTION,apply plan))
+$(eval $(call one-of,AUTO_APPROVE,1))
+$(eval $(call one-of,ARCH,x86_64 arm64))
+override ACTION := $(or $(ACTION),apply)
+override ARCH   := $(or $(ARCH),x86_64)
+
+# While `make demo` is up, its folder leads every target to the local stack instead of AWS.
+ifeq ($(stack-given)$(LOCAL_STACK),)
+override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
+endif
+ifneq ($(LOCAL_STACK),)
+ifneq ($(call odd,$(LOCAL_STACK)),)
+$(error LOCAL_STACK must be the path of a stack's folder, without a space or a quote)
+endif
+ifneq ($(filter-out help demo-down clean,$(MAKECMDGOALS)),)
+ifneq ($(shell $(PYTHON) -m local.record $(LOCAL_STACK)),up)
+$(error The local stack in $(LOCAL_STACK) died: `make demo-down` removes what is left of it and leads back to AWS)
+endif
+endif
+unexport $(filter AWS_% TF_WORKSPACE,$(.VARIABLES)) # nothing that leads elsewhere
+-include $(LOCAL_STACK)/environment.mk
+override TF_DATA_DIR = $(LOCAL_STACK)/$(ENV)/.terraform
+export TF_DATA_DIR
+override BACKEND = -reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate
+override PLANS   = $(LOCAL_STACK)/$(ENV)
+else
+override BACKEND =
+override PLANS   = $(CURDIR)/$(OUTPUT)
+endif
+
+# Where the registry is out of reach, tools/terraform.py writes a configuration that leads to a mirror.
+ifeq ($(shell [ -f "$${TF_CLI_CONFIG_FILE:-}" ] && echo given),)
+override TF_CLI_CONFIG_FILE = $(addprefix $(CURDIR)/,$(shell ls .venv/terraform.rc 2>/dev/null))
+export TF_CLI_CONFIG_FILE
+endif
+
+override UV           := .venv/uv/bin/uv
+override TOOLS        := .venv/tools/bin
+override OUTPUT       := build/output
+override CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
+override PLAN          = $(PLANS)/$(ENV).tfplan
+override TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
 
 comma := ,
 
+# $(call make-plan,option): a plan is made, kept and applied where the state is, by the account that the state is of.
+define make-plan
+@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
+@$(TF) state pull | $(TOOLS)/python -m tools.account terraform/$(ENV)
+@$(TF) plan $(1) -input=false -out=$(PLAN)
+endef
+
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
-confirm = [ "$(AUTO_APPROVE)" = 1 ] || { read -r -p "$(1) [yes/no] " answer && [ "$$answer" = yes ]; } \
-  || { echo "Nothing was changed."; exit 1; }
+confirm = $(TOOLS)/python -m tools.account terraform/$(ENV) --ask "$(1)" $(if $(AUTO_APPROVE),--yes) \
+  || { rm -f $(PLAN); exit 1; }
 
 # $(call output,name): an ARN among the outputs of ENV, for "$$output".
 output = output=$$($(TF) output -raw $(1) 2>/dev/null) && [[ $$output == arn:* ]] \
-  || { echo "$(ENV) is not deployed here: make deploy ENV=$(ENV)" >&2; exit 1; }
+  || { echo "$(ENV) is not deployed here: make deploy ENV=$(ENV)" >&2; exit 1; }; \
+  $(TOOLS)/python -m tools.account terraform/$(ENV) --arn "$$output"
 
 ##@ Start here
 
@@ -55,28 +110,31 @@ help: ## Show this help
 	@printf '\nENV is one of: %s\n' "$(ENVIRONMENTS)"
 
 demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-version ## Deploy prod on this machine, with no AWS account, and look at it work
-	@$(TOOLS)/python -m local demo --port $(LOCAL_PORT)
+	@$(TOOLS)/python -m local demo --port "$$LOCAL_PORT"
 
 demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
 	@$(TOOLS)/python -m local down
 
 ##@ Environments
 
-plan: environment package terraform-version ## Show what ENV= would change, and save that plan
-	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
-	@$(TF) plan -input=false -out=$(PLAN)
+# A plan that is shown is of one make alone: no other can put another in its place while the question is open.
+deploy destroy: override PLAN = $(PLANS)/$(ENV)-$$PPID.tfplan
 
-deploy: plan ## Apply the plan of ENV= after asking, then invoke the function once
+plan: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= would change, and save that plan
+	$(call make-plan,)
+
+deploy: environment package terraform-version .venv/tools/requirements.txt ## Apply a plan of ENV= after asking, then invoke the function once
+	$(call make-plan,)
 	@$(call confirm,Apply this plan to $(ENV)?)
 	@$(TF) apply -input=false $(PLAN)
 	@rm -f $(PLAN)
-	@$(MAKE) invoke ENV=$(ENV)
+	@$(MAKE) invoke ENV=$(ENV) LOCAL_STACK=$(LOCAL_STACK)
 
-destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it
+destroy: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= consists of, ask, and remove it
 	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
 	@! $(TF) state pull | grep '"deletion_protection": true' >/dev/null \
 	  || { echo "$(ENV) is protected from deletion. First: TF_VAR_deletion_protection=false make deploy ENV=$(ENV)" >&2; exit 1; }
-	@$(TF) plan -destroy -input=false -out=$(PLAN)
+	$(call make-plan,-destroy)
 	@$(call confirm,Destroy all of $(ENV)?)
 	@$(TF) apply -input=false $(PLAN)
 	@rm -f $(PLAN)
@@ -91,13 +149,11 @@ psql: environment .venv/tools/requirements.txt ## Open psql as the application's
 	@$(call output,function); $(TOOLS)/python -m local.psql "$$output"
 
 environment:
-	@$(if $(filter 1,$(words $(filter $(ENVIRONMENTS),$(ENV)))),:,echo "ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev)" >&2; exit 2)
+	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev). Only the command line counts))
 	@$(if $(LOCAL_STACK),echo "On the local stack at $(AWS_ENDPOINT_URL); 'make demo-down' leads back to AWS.")
 
 terraform-version:
-	@command -v $(TERRAFORM) >/dev/null || { echo "Terraform is missing: install 1.11 or newer." >&2; exit 2; }
-	@$(TERRAFORM) version -json 2>/dev/null | $(PYTHON) -c 'import json, sys; v = json.load(sys.stdin)["terraform_version"]; \
-	  sys.exit(None if tuple(map(int, v.split("-")[0].split(".")[:2])) >= (1, 11) else f"Terraform {v} is too old: 1.11 or newer is needed.")'
+	@$(PYTHON) -m tools.terraform $(TERRAFORM)
 
 ##@ Code
 
@@ -119,7 +175,7 @@ docs: .venv/tools/requirements.txt ## Write the parts of the documents that come
 
 scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans (SARIF=file writes them there too)
 	@$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
-	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(SARIF))
+	  $(if $(SARIF),--output cli --output sarif --output-file-path "console$(comma)$$SARIF")
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
 
 # The plans are made on a local stack, which needs no account. What only an apply will tell counts as given.
@@ -127,7 +183,7 @@ scan-plans: export EVAL_TF_PLAN_AFTER_UNKNOWN = 1
 scan-plans:
 	@for env in $(ENVIRONMENTS); do \
 	  $(MAKE) plan ENV=$$env >/dev/null; \
-	  TF_DATA_DIR=$(LOCAL_STACK)/$$env/.terraform $(TERRAFORM) -chdir=terraform/$$env show -json $(CURDIR)/$(OUTPUT)/$$env.tfplan \
+	  TF_DATA_DIR=$(LOCAL_STACK)/$$env/.terraform $(TERRAFORM) -chdir=terraform/$$env show -json $(LOCAL_STACK)/$$env/$$env.tfplan \
 	    >$(OUTPUT)/$$env.tfplan.json; \
 	done
 	@$(CHECKOV) $(foreach env,$(ENVIRONMENTS),--file $(OUTPUT)/$(env).tfplan.json) --repo-root-for-plan-enrichment .

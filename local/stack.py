@@ -4,9 +4,9 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import zipfile
 from contextlib import ExitStack
@@ -27,10 +27,12 @@ from local.pool import PoolSettings, Secret, Target
 from local.postgres import PostgresServer, find_binaries
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
+from local.record import Record
 from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
 from local.wire import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
+ACCOUNT = "123456789012"
 REGION = "us-east-1"
 RUNTIME_PYTHON = ROOT / ".venv" / "runtime" / "bin" / "python"
 
@@ -49,11 +51,16 @@ class _Endpoint:
     port: int
 
 
+class StackRunsError(Exception):
+    """Another process serves a stack in this folder."""
+
+
 class Stack(Events):
     """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`."""
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self._folder = folder.resolve()
+        self.record = Record(self._folder)
         self._port = port
         self._resources = ExitStack()
         self._servers: dict[str, PostgresServer] = {}
@@ -63,9 +70,13 @@ class Stack(Events):
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
-            (self._folder / "logs").mkdir(parents=True, exist_ok=True)
-            private = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
-            self._certificates = Certificates(private / "certificates")
+            if not self.record.take():
+                raise StackRunsError(f"A stack runs in {self._folder} already.")
+            resources.callback(self.record.release)
+            (self._folder / "logs").mkdir(exist_ok=True)
+            certificates = self._folder / "certificates"
+            resources.callback(shutil.rmtree, certificates, ignore_errors=True)
+            self._certificates = Certificates(certificates)
             self._nowhere = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
             self._loop = LoopThread()
             resources.callback(self._loop.stop)
@@ -84,6 +95,7 @@ class Stack(Events):
                 log=self._control_plane.write_log,
             )
             resources.callback(self._runtime.stop)
+            self.record.write(self.variables())
             self._resources = resources.pop_all()
         return self
 
@@ -100,6 +112,8 @@ class Stack(Events):
     def variables(self) -> dict[str, str]:
         """Return the environment variables that lead SDKs and Terraform here, and `make` to a state of its own."""
         key = self._control_plane.administrator
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        no_proxy = f"{others},127.0.0.1" if others else "127.0.0.1"
         return {
             "AWS_ACCESS_KEY_ID": key.access_key_id,
             "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
@@ -109,12 +123,15 @@ class Stack(Events):
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CHECKPOINT_DISABLE": "1",
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+            "TF_VAR_allowed_account_ids": f'["{ACCOUNT}"]',
             "LOCAL_STACK": str(self._folder),
         }
 
     def environment(self) -> dict[str, str]:
         """Return this process's environment, led here, with none of the user's own AWS settings."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
         return own | self.variables()
 
     def client(self, service: str) -> Any:
