@@ -85,12 +85,13 @@ class Record:
 
     def clean(self) -> None:
         """Remove all that an earlier stack left but its log: its control plane is gone, so no state of it may stay."""
-        self.makefile.unlink(missing_ok=True)
         if self._lock is None:
             self._lock_file.write_text("")
         for path in self._folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
+            elif path != self._lock_file and path.suffix != ".log":
+                path.unlink()
 
     @property
     def _lock_file(self) -> Path:

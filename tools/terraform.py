@@ -95,16 +95,15 @@ def _registry_answers() -> bool:
 
 
 def _find(platform: str) -> Path | None:
-    """Look for a mirror, nearest to the root first, for a bounded time."""
+    """Look for a mirror, in what lies nearest to home and root first, for a bounded time."""
     deadline = time.monotonic() + _SEARCH_SECONDS
-    folders = deque([Path("/")])
-    device = folders[0].stat().st_dev
+    folders = deque((start, start.stat().st_dev) for start in (Path.home(), Path("/")) if start.is_dir())
     while folders and time.monotonic() < deadline:
-        folder = folders.popleft()
+        folder, device = folders.popleft()
         below = list(_folders_in(folder, device))
         if any(path.name == PROVIDER.parts[0] for path in below) and _has([folder], platform):
             return folder
-        folders.extend(below)
+        folders.extend((path, device) for path in below)
     return None
 
 
