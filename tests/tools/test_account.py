@@ -150,6 +150,8 @@ def test_terraform_alone_destroys_nothing_of_another_account_once_the_list_is_fi
     assert account.refusal(tmp_path, arns, account.place(tmp_path)) is None
     assert f"is of account {HERE}" in (account.refusal(tmp_path, arns, account.Place(ELSEWHERE, "us-east-1", "")) or "")
 
+    mistyped = terraform("plan", "-no-color", TF_VAR_allowed_account_ids='["1234-5678-9012"]')
+    assert "must be AWS account numbers of 12 digits each" in " ".join(mistyped.stderr.split())
     filled_in = {"TF_VAR_allowed_account_ids": json.dumps([HERE])}
     refused = terraform("destroy", "-auto-approve", "-no-color", **elsewhere(), **filled_in)
     assert refused.returncode != 0
