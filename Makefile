@@ -51,6 +51,10 @@ override ARCH   := $(or $(ARCH),x86_64)
 ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
+# There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
+ifneq ($(LOCAL_STACK)$(filter demo test scan storm bench ledger,$(MAKECMDGOALS)),)
+unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
+endif
 ifneq ($(LOCAL_STACK),)
 ifneq ($(call odd,$(LOCAL_STACK)),)
 $(error LOCAL_STACK must be the path of a stack's folder, without a space or a quote)
@@ -60,7 +64,6 @@ ifneq ($(shell $(PYTHON) -m local.record $(LOCAL_STACK)),up)
 $(error The local stack in $(LOCAL_STACK) died: `make demo-down` removes what is left of it and leads back to AWS)
 endif
 endif
-unexport $(filter AWS_% TF_WORKSPACE,$(.VARIABLES)) # nothing that leads elsewhere
 -include $(LOCAL_STACK)/environment.mk
 override TF_DATA_DIR = $(LOCAL_STACK)/$(ENV)/.terraform
 export TF_DATA_DIR

@@ -56,7 +56,6 @@ def start(directory: Path, *, port: int = 0) -> bool:
     with os.fdopen(os.open(log_file(directory), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "local", "up", "--port", str(port)],
-            env={name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -260,6 +260,18 @@ def test_nothing_of_the_user_s_own_leads_away_from_the_local_stack(stack, argume
     assert "production" not in stack.says("calls")
 
 
+@pytest.mark.parametrize("target", ["demo", "test", "scan", "storm"])
+def test_what_never_calls_aws_sees_nothing_of_the_user_s_own(tmp_path, target):
+    """moto does not even start with a profile that it cannot find."""
+    for name in ("Makefile", "terraform"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "show.mk").write_text("show: ; @env")
+    command = ["-f", "Makefile", "-f", "show.mk", "show", target]  # the second fails here, for there are no sources
+    seen = make(*command, tree=tmp_path, AWS_PROFILE="production", AWS_REGION="mars", TF_WORKSPACE="production").stdout
+    assert "PATH=" in seen
+    assert not re.search("^(AWS|TF_WORKSPACE)", seen, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("target", ["plan", "destroy", "invoke", "demo"])
 def test_a_stack_that_died_is_an_error_that_says_what_to_do(target, tmp_path):
     record = Record(tmp_path)
