@@ -100,7 +100,7 @@ def log_file(directory: Path) -> Path:
 
 def _await_start(record: Record, log: Path, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while not record.makefile.exists():
+    while not (record.makefile.exists() and log.stat().st_size):  # it has said what it consists of
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(log.read_text()[-2000:].strip())
         time.sleep(0.05)

@@ -137,5 +137,6 @@ def test_an_interrupted_demonstration_leaves_no_process(tree):
             assert demo.wait(60) == 130, rest
         finally:
             demo.kill()
+    assert any("AWS control plane   moto at http://127.0.0.1:" in line for line in said)
     assert "The stack is stopped." in rest
     assert processes_of(tree) == []
