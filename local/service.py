@@ -23,7 +23,6 @@ def serve(directory: Path, *, port: int = 0) -> int:
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
-    os.umask(0o077)
     stack = Stack(directory, port=port)
     if not stack.record.take():
         print("A stack runs here already: `make demo-down` stops it.", file=sys.stderr)
