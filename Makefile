@@ -33,7 +33,7 @@ $(foreach name,ENV ACTION AUTO_APPROVE ARCH EVENT LOCAL_PORT LOCAL_STACK PYTHON 
   $(eval override $(name) := $$(value $(name))))
 export EVENT LOCAL_PORT SARIF
 
-# $(call one-of,NAME,values): refuse any other value before a recipe or a path holds it.
+# $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
 override $(1) := $$(strip $$($(1)))
 ifneq ($$($(1)),$$(filter $(2),$$(firstword $$($(1)))))
@@ -41,9 +41,9 @@ $$(error $(1) must be one of: $(2)$(3))
 endif
 endef
 $(eval $(call one-of,ENV,$(ENVIRONMENTS), (for example: make plan ENV=dev)))
-$(eval $(call one-of,ACTION,apply plan))
-$(eval $(call one-of,AUTO_APPROVE,1))
-$(eval $(call one-of,ARCH,x86_64 arm64))
+$(eval $(call one-of,ACTION,apply plan,))
+$(eval $(call one-of,AUTO_APPROVE,1,))
+$(eval $(call one-of,ARCH,x86_64 arm64,))
 override ACTION := $(or $(ACTION),apply)
 override ARCH   := $(or $(ARCH),x86_64)
 
