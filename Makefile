@@ -5,52 +5,125 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
-# What a user may set on the command line.
-ENV          ?=
-EVENT        ?= {}
-export EVENT
-ACTION       ?= apply
-AUTO_APPROVE ?=
-ARCH         ?= x86_64
-PYTHON       ?= python3
-TERRAFORM    ?= terraform
-LOCAL_PORT   ?= 0
-SARIF        ?=
-
-# While `make demo` is up, this file leads every target to the local stack instead of AWS.
-ifndef LOCAL_STACK
--include .local/environment.mk
-endif
-LOCAL_STACK ?=
-ifneq ($(LOCAL_STACK),)
-export TF_DATA_DIR = $(LOCAL_STACK)/$(ENV)/.terraform
-BACKEND = -reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate
-else
-BACKEND =
+# $(call odd,path): what no recipe could hold.
+odd = $(filter-out 1,$(words $(1)))$(strip $(foreach character,' " ` $$ ; & | < > * ? \,$(findstring $(character),$(1))))
+ifneq ($(call odd,$(CURDIR)),)
+$(error make does not work in a folder whose path has a space or a quote: $(CURDIR))
 endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
-UV           := .venv/uv/bin/uv
-TOOLS        := .venv/tools/bin
-OUTPUT       := build/output
-CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
-PLAN          = $(CURDIR)/$(OUTPUT)/$(ENV).tfplan
-TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
-LEFTOVERS     = terraform/$(ENV)/leftovers.tf.json
+
+# What a user may set: the first five on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+ENV          ?=
+ACTION       ?=
+FILE         ?=
+AUTO_APPROVE ?=
+ARCH         ?=
+EVENT        ?= {}
+LOCAL_PORT   ?= 0
+LOCAL_STACK  ?=
+PYTHON       ?= python3
+SAMPLE       ?=
+SARIF        ?=
+SEED         ?=
+TERRAFORM    ?= terraform
+
+stack-given := $(filter command,$(origin LOCAL_STACK))
+
+# As it was given: make would expand what stands in it. Recipes read free text from the environment.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH EVENT LOCAL_PORT LOCAL_STACK PYTHON SARIF TERRAFORM,\
+  $(eval override $(name) := $$(value $(name))))
+export EVENT LOCAL_PORT SARIF
+
+# $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
+define one-of
+override $(1) := $$(strip $$($(1)))
+ifneq ($$($(1)),$$(filter $(2),$$(firstword $$($(1)))))
+$$(error $(1) must be one of: $(2)$(3))
+endif
+endef
+$(eval $(call one-of,ENV,$(ENVIRONMENTS), (for example: make plan ENV=dev)))
+$(eval $(call one-of,ACTION,apply plan record,))
+$(eval $(call one-of,FILE,$(notdir $(wildcard lambda/bootstrap/migrations/*.sql)),))
+$(eval $(call one-of,AUTO_APPROVE,1,))
+$(eval $(call one-of,ARCH,x86_64 arm64,))
+override ACTION := $(or $(ACTION),apply)
+override ARCH   := $(or $(ARCH),x86_64)
+
+# While `make demo` is up, its folder leads every target to the local stack instead of AWS.
+ifeq ($(stack-given)$(LOCAL_STACK),)
+override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
+endif
+# There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
+ifneq ($(LOCAL_STACK)$(filter demo test scan storm bench ledger,$(MAKECMDGOALS)),)
+unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
+endif
+ifneq ($(LOCAL_STACK),)
+ifneq ($(call odd,$(LOCAL_STACK)),)
+$(error LOCAL_STACK must be the path of a stack's folder, without a space or a quote)
+endif
+ifneq ($(filter-out help demo-down clean,$(MAKECMDGOALS)),)
+ifneq ($(shell $(PYTHON) -m local.record $(LOCAL_STACK)),up)
+$(error The local stack in $(LOCAL_STACK) died: `make demo-down` removes what is left of it and leads back to AWS)
+endif
+endif
+-include $(LOCAL_STACK)/environment.mk
+override TF_DATA_DIR = $(LOCAL_STACK)/$(ENV)/.terraform
+export TF_DATA_DIR
+override BACKEND = -reconfigure -backend-config=path=$(LOCAL_STACK)/$(ENV)/terraform.tfstate
+override PLANS   = $(LOCAL_STACK)/$(ENV)
+else
+override BACKEND =
+override PLANS   = $(CURDIR)/$(OUTPUT)
+endif
+
+# Where the registry is out of reach, tools/terraform.py writes a configuration that leads to a mirror.
+ifeq ($(shell [ -f "$${TF_CLI_CONFIG_FILE:-}" ] && echo given),)
+override TF_CLI_CONFIG_FILE = $(addprefix $(CURDIR)/,$(shell ls .venv/terraform.rc 2>/dev/null))
+export TF_CLI_CONFIG_FILE
+endif
+
+override UV           := .venv/uv/bin/uv
+override TOOLS        := .venv/tools/bin
+override OUTPUT       := build/output
+override CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
+override PLAN          = $(PLANS)/$(ENV).tfplan
+override TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
+override LEFTOVERS     = terraform/$(ENV)/leftovers.tf.json
 
 # What a reboot puts in force, and where Terraform remembers what the server was last started with.
-PARAMETERS   := module.database.aws_db_parameter_group.main
-STARTED_WITH := module.database.terraform_data.started_with
+override PARAMETERS   := module.database.aws_db_parameter_group.main
+override STARTED_WITH := module.database.terraform_data.started_with
 
 comma := ,
 
+# A plan is made, kept and applied where the state is, by the account that the state is of.
+define init
+@rm -f $(LEFTOVERS)
+@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
+@$(TF) state pull | $(TOOLS)/python -m tools.account terraform/$(ENV)
+endef
+
+# First what a broken-off apply made is kept; then log groups that AWS made again are adopted by a second plan.
+define make-plan
+$(init)
+@$(TF) state pull | $(TOOLS)/python -m tools.mend $(TF)
+@$(TF) plan -input=false -out=$(PLAN)
+@trap 'rm -f $(LEFTOVERS)' EXIT; \
+  $(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.leftovers $(LEFTOVERS); \
+  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN)
+@$(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.preflight
+endef
+
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
-confirm = [ "$(AUTO_APPROVE)" = 1 ] || { read -r -p "$(1) [yes/no] " answer && [ "$$answer" = yes ]; } \
-  || { echo "Nothing was changed."; exit 1; }
+confirm = $(TOOLS)/python -m tools.account terraform/$(ENV) --ask "$(1)" $(if $(AUTO_APPROVE),--yes) \
+  || { rm -f $(PLAN); exit 1; }
 
 # $(call output,name): an ARN among the outputs of ENV, for "$$output".
 output = output=$$($(TF) output -raw $(1) 2>/dev/null) && [[ $$output == arn:* ]] \
-  || { echo "$(ENV) is not deployed here: make deploy ENV=$(ENV)" >&2; exit 1; }
+  || { echo "$(ENV) is not deployed here: make deploy ENV=$(ENV)" >&2; exit 1; }; \
+  $(TOOLS)/python -m tools.account terraform/$(ENV) --arn "$$output"
 
 ##@ Start here
 
@@ -60,33 +133,30 @@ help: ## Show this help
 	@printf '\nENV is one of: %s\n' "$(ENVIRONMENTS)"
 
 demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-version ## Deploy prod on this machine, with no AWS account, and look at it work
-	@$(TOOLS)/python -m local demo --port $(LOCAL_PORT)
+	@$(TOOLS)/python -m local demo --port "$$LOCAL_PORT"
 
 demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
 	@$(TOOLS)/python -m local down
 
 ##@ Environments
 
-plan: environment package terraform-version ## Show what ENV= would change, and save that plan
-	@rm -f $(LEFTOVERS)
-	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
-	@$(TF) state pull | $(TOOLS)/python -m tools.mend $(TF)
-	@$(TF) plan -input=false -out=$(PLAN)
-	@trap 'rm -f $(LEFTOVERS)' EXIT; \
-	  $(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.leftovers $(LEFTOVERS); \
-	  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN)
-	@$(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.preflight
+# A plan that is shown is of one make alone: no other can put another in its place while the question is open.
+deploy destroy: override PLAN = $(PLANS)/$(ENV)-$$PPID.tfplan
 
-deploy: plan ## Apply the plan of ENV= after asking, wait for the proxy, then invoke the function once
+plan: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= would change, and save that plan
+	$(make-plan)
+
+deploy: environment package terraform-version .venv/tools/requirements.txt ## Apply a plan of ENV= after asking, wait for the proxy, then invoke the function once
+	$(make-plan)
 	@$(call confirm,Apply this plan to $(ENV)?)
 	@$(TF) apply -input=false $(PLAN)
 	@rm -f $(PLAN)
 	@$(TF) output -json | $(TOOLS)/python -m tools.await_target
-	@$(MAKE) invoke ENV=$(ENV)
+	@$(MAKE) invoke ENV=$(ENV) LOCAL_STACK=$(LOCAL_STACK)
 	@$(call output,function); $(TOOLS)/python -m tools.prune "$$output"
 
-destroy: environment package terraform-version ## Show what ENV= consists of, ask, and remove it; say how to restore it
-	@$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
+destroy: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= consists of, ask, and remove it; say how to restore it
+	$(init)
 	@! $(TF) state pull | grep '"deletion_protection": true' >/dev/null \
 	  || { echo "$(ENV) is protected from deletion. First: TF_VAR_deletion_protection=false make deploy ENV=$(ENV)" >&2; exit 1; }
 	@$(TF) plan -destroy -input=false -out=$(PLAN)
@@ -101,8 +171,9 @@ destroy: environment package terraform-version ## Show what ENV= consists of, as
 invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
 	@$(call output,function); $(TOOLS)/python -m tools.invoke "$$output" "$$EVENT"
 
-migrate: environment .venv/tools/requirements.txt ## Let the deployed bootstrap function of ENV= apply what is pending (ACTION=plan: list it)
-	@$(call output,migrator); $(TOOLS)/python -m tools.invoke "$$output" '{"action": "$(ACTION)"}'
+migrate: environment .venv/tools/requirements.txt ## Let the bootstrap function of ENV= apply what is pending (ACTION=plan: list it; ACTION=record FILE=NAME: it was run by hand)
+	@$(call output,migrator); $(TOOLS)/python -m tools.invoke "$$output" \
+	  '{"action": "$(ACTION)"$(if $(FILE),$(comma) "file": "$(FILE)")}'
 
 reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
 	@$(call output,function); database=$$($(TF) output -raw database); region=$$(cut -d : -f 4 <<<"$$output"); \
@@ -117,13 +188,11 @@ psql: environment .venv/tools/requirements.txt ## Open psql as the application's
 	@$(call output,function); $(TOOLS)/python -m local.psql "$$output"
 
 environment:
-	@$(if $(filter 1,$(words $(filter $(ENVIRONMENTS),$(ENV)))),:,echo "ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev)" >&2; exit 2)
+	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev). Only the command line counts))
 	@$(if $(LOCAL_STACK),echo "On the local stack at $(AWS_ENDPOINT_URL); 'make demo-down' leads back to AWS.")
 
 terraform-version:
-	@command -v $(TERRAFORM) >/dev/null || { echo "Terraform is missing: install 1.11 or newer." >&2; exit 2; }
-	@$(TERRAFORM) version -json 2>/dev/null | $(PYTHON) -c 'import json, sys; v = json.load(sys.stdin)["terraform_version"]; \
-	  sys.exit(None if tuple(map(int, v.split("-")[0].split(".")[:2])) >= (1, 11) else f"Terraform {v} is too old: 1.11 or newer is needed.")'
+	@$(PYTHON) -m tools.terraform $(TERRAFORM)
 
 ##@ Code
 
@@ -147,7 +216,7 @@ scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraf
 	@status=0; \
 	$(CHECKOV) --directory . --framework terraform secrets github_actions --skip-path tests --skip-path $(OUTPUT) \
 	  $(if $(SARIF),--output cli --output sarif --output-file-path console$(comma)$(OUTPUT)/checkov.sarif) || status=$$?; \
-	$(if $(SARIF),$(TOOLS)/python -m tools.sarif $(OUTPUT)/checkov.sarif $(SARIF);) \
+	$(if $(SARIF),$(TOOLS)/python -m tools.sarif $(OUTPUT)/checkov.sarif "$$SARIF";) \
 	exit $$status
 	@$(TOOLS)/python -m local run -- $(MAKE) scan-plans
 
@@ -156,7 +225,7 @@ scan-plans: export EVAL_TF_PLAN_AFTER_UNKNOWN = 1
 scan-plans:
 	@for env in $(ENVIRONMENTS); do \
 	  $(MAKE) plan ENV=$$env >/dev/null; \
-	  TF_DATA_DIR=$(LOCAL_STACK)/$$env/.terraform $(TERRAFORM) -chdir=terraform/$$env show -json $(CURDIR)/$(OUTPUT)/$$env.tfplan \
+	  TF_DATA_DIR=$(LOCAL_STACK)/$$env/.terraform $(TERRAFORM) -chdir=terraform/$$env show -json $(LOCAL_STACK)/$$env/$$env.tfplan \
 	    >$(OUTPUT)/$$env.tfplan.json; \
 	done
 	@$(CHECKOV) $(foreach env,$(ENVIRONMENTS),--file $(OUTPUT)/$(env).tfplan.json) --repo-root-for-plan-enrichment .
@@ -174,6 +243,9 @@ ledger: .venv/tools/requirements.txt ## Write under random faults for a minute a
 
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
+
+changes: .venv/tools/requirements.txt .venv/runtime/requirements.txt package terraform-version ## Change a deployed dev in every way under constant invocations, and print what failed
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/changes.py
 
 mutations: .venv/tools/requirements.txt terraform-version ## Change one thing at a time in modules/ and see whether a plan test notices (SAMPLE=N SEED=S: only N of them)
 	@PYTHONPATH=. $(TOOLS)/python tests/mutations/run.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
@@ -226,4 +298,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time mutations
+.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations

@@ -1,6 +1,7 @@
 """The commands of the local stack: python -m local demo | up | down | run -- COMMAND."""
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ def main() -> int:
     run.add_argument("argument", nargs="+")
     arguments = parser.parse_args()
 
+    os.umask(0o077)  # what a stack writes is for its user alone
     match arguments.command:
         case "demo":
             return demo.run(DIRECTORY, port=arguments.port)

@@ -19,6 +19,8 @@ from urllib.parse import unquote
 
 # Read by moto while it is imported.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # no web page is to read an answer
+os.environ.pop("MOTO_ACCOUNT_ID", None)  # it would put every caller into one account
 
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
@@ -36,6 +38,7 @@ from moto.rds.models import DBProxyTarget, RDSBackend, rds_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from local.admission import Admission, failure, new_key
 from local.corrections import Method, Moto, correct, functions, logs, parameters
 from local.corrections.instances import apply_what_waits
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
@@ -47,6 +50,7 @@ from local.runtime import (
     RuntimeStoppedError,
     TooManyRequestsError,
 )
+from local.tokens import Credential
 
 __all__ = ["ControlPlane", "Events", "Instance", "MotoDirectory", "Proxy", "SecretRefused", "TargetHealth"]
 
@@ -163,6 +167,7 @@ class ControlPlane:
     def __init__(self, events: Events | None = None) -> None:
         self.events = events or Events()
         self.directory = MotoDirectory(self.reachable)
+        self.administrator = new_key("arn:aws:iam::123456789012:root")
         self._moto = Moto()
         self._layers: dict[str, Archive] = {}
         self._server: BaseWSGIServer | None = None
@@ -177,7 +182,8 @@ class ControlPlane:
         correct(self._moto)
         _hook(self._moto, self)
         port = listener.getsockname()[1]
-        application = DomainDispatcherApplication(create_backend_app)
+        moto = DomainDispatcherApplication(create_backend_app)
+        application = Admission(moto, host=f"127.0.0.1:{port}", credential=self._credential)
         self._server = make_server(
             "127.0.0.1", port, application, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
         )
@@ -191,6 +197,12 @@ class ControlPlane:
             self._server.shutdown()
             self._server.server_close()
         self._moto.restore()
+
+    def _credential(self, access_key_id: str) -> Credential | None:
+        """Find who calls: this stack's administrator, or a role in a session that STS has begun."""
+        if access_key_id == self.administrator.access_key_id:
+            return self.administrator
+        return self.directory.credential(access_key_id)
 
     def instances(self) -> list[Instance]:
         return [_instance(database) for backend in _backends(rds_backends) for database in backend.databases.values()]
@@ -340,18 +352,18 @@ def _hook_calls(moto: Moto, plane: ControlPlane) -> None:
     def authorize(_: Method, self: Any, *_resource: Any) -> None:
         plane.directory.authorize(self)
 
-    answers: OrderedDict[str, Any] = OrderedDict()
+    answers: OrderedDict[tuple[str, str | None], Any] = OrderedDict()
     lock = threading.Lock()
 
     @moto.around(BaseResponse, "call_action")
     def call(original: Method, self: Any) -> Any:
         """Answer a call that an SDK repeats, because the answer was lost on the way, as it was answered before."""
-        identity = self.headers.get("amz-sdk-invocation-id")
+        identity = (self.get_access_key(), self.headers.get("amz-sdk-invocation-id"))
         with lock:
             if identity in answers:
                 return answers[identity]
         answer = attempt(original, self)
-        if identity and int(answer[0]) < 400:
+        if identity[1] and int(answer[0]) < 400:
             with lock:
                 answers[identity] = answer
                 while len(answers) > REMEMBERED_ANSWERS:
@@ -373,16 +385,8 @@ def _hook_calls(moto: Moto, plane: ControlPlane) -> None:
 
 
 def _failure(request: Any, code: str, message: str, *, status: int = 501) -> tuple[int, dict[str, str], str]:
-    if "x-www-form-urlencoded" in (request.headers.get("Content-Type") or ""):
-        escaped = message.replace("&", "&amp;").replace("<", "&lt;")
-        error = f"<Error><Code>{code}</Code><Message>{escaped}</Message></Error>"
-        if request.service_name == "ec2":
-            body = f"<Response><Errors>{error}</Errors></Response>"
-        else:
-            body = f"<ErrorResponse>{error}</ErrorResponse>"
-        return status, {"Content-Type": "text/xml"}, body
-    headers = {"Content-Type": "application/json", "x-amzn-errortype": code}
-    return status, headers, json.dumps({"__type": code, "message": message})
+    content_type, body = failure(request.service_name, request.headers.get("Content-Type") or "", code, message)
+    return status, {"Content-Type": content_type, "x-amzn-errortype": code}, body.decode()
 
 
 def _hook_instances(moto: Moto, events: Events) -> None:

@@ -53,7 +53,7 @@ def _deploy(directory: Path) -> None:
     total, made = "?", 0
     answer: list[str] | None = None
     with log.open("w") as file:
-        for line in _lines(["make", "deploy", "ENV=prod", "AUTO_APPROVE=1"], log):
+        for line in _lines(["make", "deploy", "ENV=prod", "AUTO_APPROVE=1", _here(directory)], log):
             file.write(line)
             file.flush()
             if found := re.match(r"Plan: (\d+) to add", line):
@@ -73,9 +73,14 @@ def _deploy(directory: Path) -> None:
         raise RuntimeError(f"The function did not answer: see {log}.")
 
 
+def _here(directory: Path) -> str:
+    """Lead make to this stack, and to no other place even if the stack is gone."""
+    return f"LOCAL_STACK={directory.resolve()}"
+
+
 def _no_changes(directory: Path) -> str:
     log = directory / "second-plan.log"
-    lines = list(_lines(["make", "plan", "ENV=prod"], log))
+    lines = list(_lines(["make", "plan", "ENV=prod", _here(directory)], log))
     log.write_text("".join(lines))
     for line in lines:
         if line.startswith("No changes."):

@@ -32,7 +32,7 @@ def main(arn: str) -> str | None:
     try:
         function = boto3.client("lambda", region_name=region).get_function_configuration(FunctionName=arn)
         settings = function["Environment"]["Variables"]
-        if "LOCAL_STACK" not in os.environ:
+        if not os.environ.get("LOCAL_STACK"):
             print(_how(settings, region), end="")
             return None
         way = json.loads((Path(os.environ["LOCAL_STACK"]) / "endpoints.json").read_text())[settings["PGHOST"]]

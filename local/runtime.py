@@ -33,6 +33,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from local import processes
+
 INIT_SECONDS = 10.0
 LOG_TAIL_BYTES = 4096
 RESPONSE_LIMIT_BYTES = 6_291_556
@@ -102,6 +104,9 @@ class TooManyRequestsError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__("Rate Exceeded.")
         self.reason = reason
+
+
+_PROCESS_FILE = "process"
 
 
 class RuntimeStoppedError(Exception):
@@ -392,6 +397,8 @@ class _Environment:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a group of its own: its children die with it, and Ctrl-C does not reach it
             )
+        pid = self._process.pid
+        (self.folder / _PROCESS_FILE).write_text(f"{pid} {processes.began(pid)}")
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
         self._reaper.start()
 
@@ -495,7 +502,7 @@ class _Environment:
 
 
 class _RuntimeApi(ThreadingHTTPServer):
-    """Lambda's Runtime API, version 2018-06-01, for one runtime client."""
+    """Lambda's Runtime API, version 2018-06-01, for one runtime client: a process of this user, and no web page."""
 
     daemon_threads = True
 
@@ -506,6 +513,10 @@ class _RuntimeApi(ThreadingHTTPServer):
         self.inbox = inbox
         self.outbox = outbox
         self.ready = False
+        self.request_id = ""  # of the event that was handed out
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return processes.is_own(client_address, request.getsockname())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about the connection that a killed process leaves."""
@@ -518,6 +529,17 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _RuntimeApi
 
+    def parse_request(self) -> bool:
+        """Refuse what a web page sends, by its own name or by one that leads here."""
+        if not super().parse_request():
+            return False
+        here = f"127.0.0.1:{self.server.server_port}"
+        if self.headers.get_all("Host") == [here] and "Origin" not in self.headers:
+            return True
+        self.close_connection = True
+        self._reply(403)
+        return False
+
     def do_GET(self) -> None:
         if self.path != "/2018-06-01/runtime/invocation/next":
             self._reply(404)
@@ -529,14 +551,15 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
         if event is None:
             self.close_connection = True
         else:
+            self.server.request_id = event.request_id
             self._reply(200, event.payload, event.headers)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         match self.path.removeprefix("/2018-06-01/runtime/").split("/"):
-            case ["invocation", _, "response"]:
+            case ["invocation", self.server.request_id, "response"]:
                 answer = _Answer(body)
-            case ["invocation", _, "error"] | ["init", "error"]:
+            case ["invocation", self.server.request_id, "error"] | ["init", "error"]:
                 answer = _Answer(body, "Unhandled")
             case _:
                 self._reply(404)
@@ -555,6 +578,14 @@ class _RuntimeApiHandler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+
+def end_leftovers(folder: Path) -> None:
+    """End the processes of a runtime that was killed while functions were at work."""
+    for file in folder.glob(f"environment-*/{_PROCESS_FILE}"):
+        pid, _, began = file.read_text().partition(" ")
+        if processes.began(int(pid)) == began:
+            _kill_group(int(pid))
 
 
 def _error(kind: str, message: str) -> _Answer:

@@ -4,9 +4,9 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import zipfile
@@ -16,7 +16,9 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import boto3
 
 from local.certificates import Authority, Certificates
 from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
@@ -26,10 +28,12 @@ from local.pool import PoolSettings, Secret, Target
 from local.postgres import PostgresServer, Snapshot, find_binaries
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
+from local.record import Record
 from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
 from local.wire import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
+ACCOUNT = "123456789012"
 REGION = "us-east-1"
 RUNTIME_PYTHON = ROOT / ".venv" / "runtime" / "bin" / "python"
 
@@ -46,6 +50,10 @@ class _Endpoint:
     authority: Authority
     security_group_ids: tuple[str, ...]
     port: int
+
+
+class StackRunsError(Exception):
+    """Another process serves a stack in this folder."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Stack(Events):
 
     def __init__(self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0) -> None:
         self._folder = folder.resolve()
+        self.record = Record(self._folder)
         self._port = port
         self.target_delay_seconds = target_delay_seconds
         self._registrations: dict[str, _Registration] = {}
@@ -77,9 +86,13 @@ class Stack(Events):
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
-            (self._folder / "logs").mkdir(parents=True, exist_ok=True)
-            private = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="stack-")))
-            self._certificates = Certificates(private / "certificates")
+            if not self.record.take():
+                raise StackRunsError(f"A stack runs in {self._folder} already.")
+            resources.callback(self.record.release)
+            (self._folder / "logs").mkdir(exist_ok=True)
+            certificates = self._folder / "certificates"
+            resources.callback(shutil.rmtree, certificates, ignore_errors=True)
+            self._certificates = Certificates(certificates)
             self._nowhere = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
             self._loop = LoopThread()
             resources.callback(self._loop.stop)
@@ -98,6 +111,7 @@ class Stack(Events):
                 log=self._control_plane.write_log,
             )
             resources.callback(self._runtime.stop)
+            self.record.write(self.variables())
             self._resources = resources.pop_all()
         return self
 
@@ -118,22 +132,38 @@ class Stack(Events):
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that lead SDKs and Terraform here, and `make` to a state of its own."""
+        key = self._control_plane.administrator
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        no_proxy = f"{others},127.0.0.1" if others else "127.0.0.1"
         return {
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CHECKPOINT_DISABLE": "1",
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+            "TF_VAR_allowed_account_ids": f'["{ACCOUNT}"]',
             "LOCAL_STACK": str(self._folder),
         }
 
     def environment(self) -> dict[str, str]:
         """Return this process's environment, led here, with none of the user's own AWS settings."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
         return own | self.variables()
+
+    def client(self, service: str) -> Any:
+        """Return a client of one service with the administrator's key."""
+        key = self._control_plane.administrator
+        return boto3.client(
+            service, REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=key.secret_access_key,
+        )  # fmt: skip
 
     def components(self) -> list[str]:
         """Say what stands in for what."""

@@ -1,29 +1,106 @@
-"""What make says to a user who asks for the impossible, before anything is changed."""
+"""What make does with what it is given: refuse the impossible before anything is changed, and mistake no stack."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from local.control_plane import ControlPlane
+from local.record import Record
+from local.runtime import Invocation
 from tests.local.account import Account, Recorder, running
 
 ROOT = Path(__file__).parents[1]
 
+# Stands in for Terraform where a test asks what make does with it. A plan is a file with a number.
+TERRAFORM = r"""#!/bin/bash
+home=$(dirname "$0")
+printf '%s\n' "$*" >>"$home/calls"
+env >"$home/environment"
+case "$*" in
+*version*) echo '{"terraform_version": "1.11.4", "platform": "test_platform"}' ;;
+*"state pull") cat "$home/state" ;;
+*" plan "*) for last; do :; done; echo x >>"$home/plans"; wc -l <"$home/plans" >"${last#-out=}"; echo "$last" ;;
+*" apply "*) for last; do :; done; cat "$last" >>"$home/applied" ;;
+*" output "*) cat "$home/output" ;;
+esac
+"""
 
-def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | variables
+
+def make(*arguments: str, tree: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *arguments],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        capture_output=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
+        ["make", *arguments], cwd=tree, env=environment(**variables), text=True, capture_output=True, check=False
     )
+
+
+def environment(**variables: str) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "AWS_"))}
+    return own | variables
+
+
+@dataclass
+class Stack:
+    """A control plane with its record, and a Terraform that only tells what it is asked."""
+
+    plane: ControlPlane
+    folder: Path
+    program: Path
+
+    def make(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return make(*arguments, *self.led_here, **variables)
+
+    @property
+    def led_here(self) -> list[str]:
+        return [f"LOCAL_STACK={self.folder}", f"TERRAFORM={self.program}"]
+
+    def says(self, name: str) -> str:
+        path = self.program.with_name(name)
+        return path.read_text() if path.exists() else ""
+
+    def holds(self, *arns: str) -> None:
+        """Let the state hold resources with these ARNs."""
+        resource = {"mode": "managed", "provider": 'provider["registry.terraform.io/hashicorp/aws"]'}
+        instances = [{"attributes": {"arn": arn}} for arn in arns]
+        state = {"resources": [{**resource, "instances": instances}]}
+        self.program.with_name("state").write_text(json.dumps(state))
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with running(ControlPlane(Recorder())) as plane:
+        yield plane
+
+
+@pytest.fixture
+def stack(plane: ControlPlane, tmp_path: Path) -> Iterator[Stack]:
+    program = tmp_path / "bin" / "terraform"
+    program.parent.mkdir()
+    program.write_text(TERRAFORM)
+    program.chmod(0o755)
+    program.with_name("state").touch()
+    folder = tmp_path / "stack"
+    (folder / "dev").mkdir(parents=True)
+    record = Record(folder)
+    assert record.take()
+    key = plane.administrator
+    record.write(
+        {
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": plane.url,
+            "LOCAL_STACK": str(folder),
+        }
+    )
+    yield Stack(plane, folder, program)
+    record.release()
 
 
 @pytest.fixture
@@ -35,12 +112,77 @@ def old_terraform(tmp_path):
     return program
 
 
-@pytest.mark.parametrize("env", ["", "staging", "dev prod", "../dev"])
-@pytest.mark.parametrize("target", ["plan", "deploy", "destroy", "invoke"])
+@pytest.fixture
+def trap(tmp_path: Path) -> Iterator[Path]:
+    """A file that a text makes when a shell or make runs it."""
+    path = tmp_path / "sprung"
+    yield path
+    assert not path.exists()
+
+
+# --- what is given ---
+
+
+@pytest.mark.parametrize(
+    ("target", "env"),
+    [
+        ("plan", ""),
+        ("plan", "staging"),
+        ("plan", "dev prod"),
+        ("plan", "d%"),
+        ("plan", "$(ENVIRONMENTS)"),
+        ("deploy", "../dev"),
+        ("destroy", ""),
+        ("invoke", "dev;"),
+    ],
+)
 def test_an_environment_that_is_none_is_refused_with_the_list(target, env):
     done = make(target, f"ENV={env}")
     assert done.returncode != 0
     assert "ENV must be one of: dev prod" in done.stderr
+
+
+@pytest.mark.parametrize("option", [[], ["-e"]])
+def test_an_environment_is_named_on_the_command_line_and_nowhere_else(option):
+    done = make("destroy", "-n", *option, ENV="prod", AUTO_APPROVE="1")
+    assert done.returncode != 0
+    assert "Only the command line counts" in done.stderr
+    assert "--yes" not in make("destroy", "-n", "ENV=prod", *option, AUTO_APPROVE="1").stdout
+
+
+@pytest.mark.parametrize("name", ["ENV", "ACTION", "ARCH", "AUTO_APPROVE", "LOCAL_STACK", "EVENT", "TERRAFORM"])
+@pytest.mark.parametrize("text", ["$(shell touch {0})", "x; touch {0}; `touch {0}`; '; touch {0}; '\"; touch {0}; \""])
+def test_no_text_that_is_given_is_run(name, text, trap, stack):
+    given = {"ENV": "ENV=dev", "TERRAFORM": f"TERRAFORM={stack.program}", "LOCAL_STACK": f"LOCAL_STACK={stack.folder}"}
+    if name == "TERRAFORM" and "shell" not in text:
+        return  # a program's name is for the shell
+    make("invoke", *(given | {name: f"{name}={text.format(trap)}"}).values())
+
+
+# What make or a shell could change. Only blanks before the first character are lost, on the command line.
+EVENT = """{"sql": "id = $1", "all": "$$ $(shell false) ${HOME} `false` $(ENV)",
+  "quotes": "it's \\"so\\" # % & | ; <> \\\\",  "spaces":  "ä\\t" } """
+
+
+@pytest.mark.parametrize("way", ["command line", "environment"])
+def test_an_event_reaches_the_function_byte_for_byte(stack, way):
+    events = stack.plane.events
+    stack.program.with_name("output").write_text(Account.of(stack.plane).function(way.split()[0])["FunctionArn"])
+    events.payloads = []
+    events.answer = lambda _, payload: events.payloads.append(payload) or Invocation("1", b"{}", None, "")
+    on_command_line = [f"EVENT={EVENT}"] if way == "command line" else []
+    done = stack.make("invoke", "ENV=dev", *on_command_line, EVENT="not this" if on_command_line else EVENT)
+    assert done.returncode == 0, done.stderr
+    assert events.payloads == [EVENT.encode()]
+
+
+def test_a_folder_with_a_space_is_refused_in_one_sentence(tmp_path):
+    for name in ("a folder", "it's", "a$b"):
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "Makefile", tmp_path / name)
+        done = make("test", tree=tmp_path / name)
+        assert done.returncode != 0
+        assert "make does not work in a folder whose path has a space or a quote" in done.stderr
 
 
 def test_a_missing_terraform_is_one_clear_line():
@@ -56,65 +198,60 @@ def test_an_old_terraform_is_one_clear_line(old_terraform):
 
 
 @pytest.mark.parametrize("target", ["invoke", "migrate", "psql", "reboot"])
-def test_what_is_not_deployed_is_one_clear_line(target, tmp_path):
-    done = make(target, "ENV=dev", LOCAL_STACK=str(tmp_path), AWS_ENDPOINT_URL="http://127.0.0.1:9")
+def test_what_is_not_deployed_is_one_clear_line(target, stack):
+    done = stack.make(target, "ENV=dev")
     assert done.returncode != 0
     assert "dev is not deployed here: make deploy ENV=dev" in done.stderr
 
 
+# The same for an environment that is deployed.
+DEPLOYED = r"""#!/bin/sh
+home=$(dirname "$0")
+echo "$*" >>"$home/calls"
+case "$*" in
+*"output -raw function") echo arn:aws:lambda:us-east-1:123456789012:function:app-dev:live ;;
+*"output -raw database") echo app-dev ;;
+*version*) echo '{"terraform_version": "1.11.4", "platform": "test_platform"}' ;;
+*" plan "*) exit "$PLANNED" ;;
+esac
+"""
+
+
 @pytest.fixture(scope="module")
-def account():
-    with running(ControlPlane(Recorder())) as plane:
-        account = Account(plane.url)
-        account.instance("app-dev")
-        yield account
+def instance(plane):
+    return Account.of(plane).instance("app-dev")
 
 
 @pytest.fixture
-def deployed(account, tmp_path):
-    """Make's variables for an environment that is deployed, with a terraform that keeps a record of its calls."""
-    program, calls = tmp_path / "terraform", tmp_path / "calls"
-    program.write_text(f"""#!/bin/sh
-echo "$*" >>{calls}
-case "$*" in
-  *"output -raw function") echo arn:aws:lambda:us-east-1:123456789012:function:app-dev:live;;
-  *"output -raw database") echo app-dev;;
-  *"version -json"*) echo '{{"terraform_version": "1.11.4"}}';;
-  *" plan "*) exit "$PLANNED";;
-esac
-""")
-    program.chmod(0o755)
-    keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-    variables = {"TERRAFORM": str(program), "LOCAL_STACK": str(tmp_path), "AWS_ENDPOINT_URL": account.url, **keys}
-    return calls, variables
+def deployed(stack, instance):
+    assert instance["DBInstanceIdentifier"] == "app-dev"
+    stack.program.write_text(DEPLOYED)
+    return stack
 
 
 def test_reboot_lets_terraform_remember_what_is_in_force(deployed):
-    calls, variables = deployed
-    done = make("reboot", "ENV=dev", "AUTO_APPROVE=1", **variables, PLANNED="0")
+    done = deployed.make("reboot", "ENV=dev", "AUTO_APPROVE=1", PLANNED="0")
     assert done.returncode == 0, done.stderr
     assert "app-dev is rebooting" in done.stdout
     assert "app-dev is available" in done.stdout
     memory = "module.database.terraform_data.started_with"
-    assert calls.read_text().splitlines()[-1].endswith(f"-target={memory} -replace={memory}")
+    assert deployed.says("calls").splitlines()[-1].endswith(f"-target={memory} -replace={memory}")
 
 
 def test_reboot_is_refused_before_the_parameters_are_applied(deployed):
-    calls, variables = deployed
-    done = make("reboot", "ENV=dev", "AUTO_APPROVE=1", **variables, PLANNED="2")
+    done = deployed.make("reboot", "ENV=dev", "AUTO_APPROVE=1", PLANNED="2")
     assert done.returncode != 0
     assert "First: make deploy ENV=dev" in done.stderr
     assert "rebooting" not in done.stdout
-    assert "apply" not in calls.read_text()
+    assert "apply" not in deployed.says("calls")
 
 
 def test_reboot_asks(deployed):
-    calls, variables = deployed
-    done = make("reboot", "ENV=dev", **variables, PLANNED="0")
+    done = deployed.make("reboot", "ENV=dev", PLANNED="0")
     assert done.returncode != 0
-    assert "Nothing was changed." in done.stdout
+    assert "Nothing was changed." in done.stderr
     assert "rebooting" not in done.stdout
-    assert "apply" not in calls.read_text()
+    assert "apply" not in deployed.says("calls")
 
 
 def test_make_alone_lists_every_target_that_a_user_may_want():
@@ -134,3 +271,186 @@ def test_make_alone_lists_every_target_that_a_user_may_want():
         "scan",
         "clean",
     } <= listed
+
+
+# --- where it leads ---
+
+
+@pytest.mark.parametrize("arguments", [[], ["-e", "AWS_ENDPOINT_URL=http://127.0.0.1:9", "AWS_PROFILE=production"]])
+def test_nothing_of_the_user_s_own_leads_away_from_the_local_stack(stack, arguments):
+    own = {
+        "AWS_PROFILE": "production",
+        "AWS_ACCESS_KEY_ID": "AKIAPRODUCTION",
+        "AWS_SESSION_TOKEN": "production",
+        "AWS_REGION": "mars-north-1",
+        "AWS_DEFAULT_REGION": "mars-north-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/token",
+        "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/production",
+        "AWS_CA_BUNDLE": "/bundle",
+        "TF_WORKSPACE": "production",
+        "TF_DATA_DIR": "/production",
+        "BACKEND": "-backend-config=path=/production",
+        "PLANS": "/production",
+        "LOCAL_STACK": "/production",
+    }
+    done = stack.make("plan", "ENV=dev", *arguments, **own)
+    assert done.returncode == 0, done.stderr
+    seen = dict(line.split("=", 1) for line in stack.says("environment").splitlines() if "=" in line)
+    key = stack.plane.administrator
+    assert {name: value for name, value in seen.items() if name.startswith("AWS_")} == {
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": stack.plane.url,
+    }
+    assert "TF_WORKSPACE" not in seen
+    assert seen["TF_DATA_DIR"] == f"{stack.folder}/dev/.terraform"
+    assert "production" not in stack.says("calls")
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "scan", "storm"])
+def test_what_never_calls_aws_sees_nothing_of_the_user_s_own(tmp_path, target):
+    """moto does not even start with a profile that it cannot find."""
+    for name in ("Makefile", "terraform"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "show.mk").write_text("show: ; @env")
+    command = ["-f", "Makefile", "-f", "show.mk", "show", target]  # the second fails here, for there are no sources
+    seen = make(*command, tree=tmp_path, AWS_PROFILE="production", AWS_REGION="mars", TF_WORKSPACE="production").stdout
+    assert "PATH=" in seen
+    assert not re.search("^(AWS|TF_WORKSPACE)", seen, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", ["plan", "destroy", "invoke", "demo"])
+def test_a_stack_that_died_is_an_error_that_says_what_to_do(target, tmp_path):
+    record = Record(tmp_path)
+    record.write({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    (tmp_path / "stack.pid").write_text(str(os.getpid()))  # the number belongs to another process by now
+    done = make(target, "-n", "ENV=dev", f"LOCAL_STACK={tmp_path}")
+    assert done.returncode != 0
+    assert "died: `make demo-down`" in done.stderr
+    assert done.stdout == ""
+
+
+# --- whose it is ---
+
+HERE = "arn:aws:sqs:us-east-1:123456789012:queue"
+
+
+@pytest.mark.parametrize(
+    ("target", "arn", "there"),
+    [
+        ("plan", "arn:aws:sqs:us-east-1:111122223333:queue", "account 111122223333, region us-east-1"),
+        ("deploy", "arn:aws:sqs:us-east-1:111122223333:queue", "account 111122223333, region us-east-1"),
+        ("destroy", "arn:aws:sqs:us-east-1:111122223333:queue", "account 111122223333, region us-east-1"),
+        ("destroy", "arn:aws:sqs:eu-west-1:123456789012:queue", "account 123456789012, region eu-west-1"),
+    ],
+)
+def test_another_account_or_region_is_refused_before_a_plan(stack, target, arn, there):
+    stack.holds(arn, arn.replace("sqs:" + arn.split(":")[3], "iam:"))
+    done = stack.make(target, "ENV=dev", "AUTO_APPROVE=1")
+    assert done.returncode != 0
+    assert f"The state of terraform/dev is of {there}." in done.stderr
+    assert f"You are in account 123456789012, region us-east-1, endpoint {stack.plane.url}." in done.stderr
+    assert not re.search(r" (plan|apply) ", stack.says("calls"))
+
+
+def test_a_function_of_another_account_is_not_invoked(stack):
+    stack.program.with_name("output").write_text("arn:aws:lambda:us-east-1:111122223333:function:app")
+    for target in ("invoke", "migrate"):
+        done = stack.make(target, "ENV=dev")
+        assert done.returncode != 0
+        assert "is of account 111122223333" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["deploy", "destroy"])
+def test_the_question_names_account_region_and_endpoint_and_no_is_no(stack, target):
+    stack.holds(HERE)
+    done = subprocess.run(
+        ["make", target, "ENV=dev", *stack.led_here], cwd=ROOT, env=environment(), input="no\n",
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert f"account 123456789012, region us-east-1, endpoint {stack.plane.url}\n[yes/no]" in done.stdout
+    assert "Nothing was changed." in done.stderr
+    assert " apply " not in stack.says("calls")
+    assert list(stack.folder.rglob("*.tfplan")) == []
+
+
+def test_the_yes_applies_the_plan_that_was_shown(stack):
+    """Even if others plan while the question is open."""
+    stack.holds(HERE)
+    command = ["make", "destroy", "ENV=dev", *stack.led_here]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes) as asking:
+        deadline = time.monotonic() + 60
+        said = ""
+        while "[yes/no]" not in said:
+            assert time.monotonic() < deadline
+            said += asking.stdout.read(1)
+        for target in ("plan", "deploy"):
+            subprocess.run(
+                ["make", target, "ENV=dev", *stack.led_here], cwd=ROOT, env=environment(),
+                stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            )  # fmt: skip
+        assert stack.says("plans").count("x") == 3
+        asking.communicate("yes\n")
+    assert asking.returncode == 0
+    assert stack.says("applied").split() == ["1"]
+
+
+def test_every_plan_is_kept_with_its_stack(stack):
+    assert f"-out={stack.folder}/dev/dev.tfplan" in stack.make("plan", "-n", "ENV=dev").stdout
+    aws = make("plan", "deploy", "-n", "ENV=dev", "LOCAL_STACK=").stdout
+    plans = re.findall(r"-out=(\S+)", aws)
+    assert plans == [f"{ROOT}/build/output/dev.tfplan", f"{ROOT}/build/output/dev-$PPID.tfplan"]
+
+
+# --- where providers come from ---
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A tree as it was cloned, but for its tools."""
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", ".local", ".terraform", "__pycache__", "output", "tests", "*cache"
+    )
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=ignored)
+    (tree / ".venv").mkdir()
+    for name in ("tools", "uv"):
+        (tree / ".venv" / name).symlink_to(ROOT / ".venv" / name)
+    return tree
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_where_the_registry_is_out_of_reach_a_mirror_is_found_and_kept(fresh, stack, tmp_path, zipped):
+    home = tmp_path / "home"
+    mirror = home / "somewhere" / "plugins"
+    provider = mirror / "registry.terraform.io" / "hashicorp" / "aws"
+    locked = re.search(r'version *= "(.+)"', (ROOT / "terraform/dev/.terraform.lock.hcl").read_text())[1]
+    (provider / ("x" if zipped else f"{locked}/test_platform")).mkdir(parents=True)
+    if zipped:
+        (provider / f"terraform-provider-aws_{locked}_test_platform.zip").touch()
+    missing = {
+        "HOME": str(home),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "TF_CLI_CONFIG_FILE": str(tmp_path / "missing"),
+        "XDG_DATA_HOME": "/nowhere",
+        "XDG_DATA_DIRS": "/nowhere",
+    }
+    first = make("terraform-version", f"TERRAFORM={stack.program}", tree=fresh, **missing)
+    assert first.stderr.splitlines() == [
+        f"The Terraform registry cannot be reached: providers come from the mirror {mirror}."
+    ]
+    make("invoke", "ENV=dev", *stack.led_here, tree=fresh, **missing)
+    configuration = fresh / ".venv" / "terraform.rc"
+    assert f"\nTF_CLI_CONFIG_FILE={configuration}\n" in stack.says("environment")
+    assert f'path    = "{mirror}"' in configuration.read_text()
+    own = tmp_path / "own.rc"
+    own.touch()
+    make("invoke", "ENV=dev", *stack.led_here, tree=fresh, **missing | {"TF_CLI_CONFIG_FILE": str(own)})
+    assert f"\nTF_CLI_CONFIG_FILE={own}\n" in stack.says("environment")
+    assert make("terraform-version", f"TERRAFORM={stack.program}", tree=fresh, **missing).stderr == ""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,24 @@ class Account:
     def __init__(self, url: str, **credentials: str) -> None:
         self.url = url
         self._credentials = credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+    @classmethod
+    def of(cls, plane: ControlPlane) -> "Account":
+        """The administrator's."""
+        key = plane.administrator
+        return cls(plane.url, aws_access_key_id=key.access_key_id, aws_secret_access_key=key.secret_access_key)
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables that lead a process here, with this account's key."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "CHECKPOINT_DISABLE": "1",
+            **{name.upper(): value for name, value in self._credentials.items()},
+        }
 
     def __getattr__(self, service: str) -> Any:
         config = Config(retries={"total_max_attempts": 1}, read_timeout=20)

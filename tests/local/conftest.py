@@ -33,7 +33,7 @@ def plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def account(plane: ControlPlane) -> Account:
-    return Account(plane.url)
+    return Account.of(plane)
 
 
 @pytest.fixture

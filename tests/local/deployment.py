@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 from lambda_postgres import Keeper, Settings
 from lambda_postgres.log import Log
 
@@ -69,8 +68,7 @@ class Deployment:
         self.bootstrap = ""
 
     def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-        return boto3.client(service, REGION, endpoint_url=self.stack.url, **keys)
+        return self.stack.client(service)
 
     def apply(self) -> dict[str, Any]:
         """Make the bootstrap function and let it make the users and the schema, as the module does."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 
 from local.control_plane import ControlPlane, SecretRefused, TargetHealth
 from local.runtime import FunctionVersion, Invocation, LambdaRuntime, TooManyRequestsError
@@ -23,13 +24,12 @@ def test_what_is_not_implemented_fails_at_once(aws):
 
 
 def test_repeated_attempt_is_answered_as_the_first(aws):
-    def same_call(request: Any, **_: Any) -> None:
-        del request.headers["amz-sdk-invocation-id"]
-        request.headers["amz-sdk-invocation-id"] = "the-same"
-
-    own = Account(aws.url)
-    own.iam.meta.events.register("before-send.iam.CreateRole", same_call)
-    assert own.role("repeated") == own.role("repeated")
+    sent = []
+    own = Account(aws.url, **aws._credentials)
+    own.iam.meta.events.register("before-send.iam.CreateRole", lambda request, **_: sent.append(request))
+    own.role("repeated")
+    again = URLLib3Session().send(sent[0])
+    assert (again.status_code, b":role/repeated</Arn>" in again.content) == (200, True)
 
 
 def test_role_without_a_policy_may_do_nothing(aws):

@@ -1,8 +1,10 @@
 """Functions run in AWS's own runtime client, with Lambda's rules about environments."""
 
+import http.client
 import io
 import json
 import os
+import subprocess
 import time
 import zipfile
 from base64 import b64decode
@@ -251,3 +253,51 @@ def handler(event, context):
     assert not list(tmp_path.glob("environment-*"))
     with pytest.raises(RuntimeStoppedError):
         runtime.invoke(function(PID), b"{}")
+
+
+ADDRESS = "import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_RUNTIME_API']"
+NEXT = "/2018-06-01/runtime/invocation/next"
+
+
+def call(address: str, method: str, path: str, **headers: str) -> int:
+    connection = http.client.HTTPConnection(address, timeout=5)
+    connection.request(method, path, "{}" if method == "POST" else None, headers)
+    return connection.getresponse().status
+
+
+def test_no_web_page_speaks_to_the_runtime_api(runtime):
+    address = json.loads(runtime.invoke(function(ADDRESS), b"{}").payload)
+    port = address.rsplit(":", 1)[1]
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Host": f"evil.example:{port}"},
+        {"Host": f"localhost:{port}"},
+    ):
+        assert call(address, "GET", NEXT, **headers) == 403
+        assert call(address, "POST", "/2018-06-01/runtime/init/error", **headers) == 403
+    assert json.loads(runtime.invoke(function(ADDRESS), b"{}").payload) == address
+
+
+def test_only_the_event_that_was_handed_out_is_answered(runtime):
+    address = json.loads(runtime.invoke(function(ADDRESS), b"{}").payload)
+    for request_id in ("", "1", "00000000-0000-0000-0000-000000000000"):
+        assert call(address, "POST", f"/2018-06-01/runtime/invocation/{request_id}/response") == 404
+    assert json.loads(runtime.invoke(function(ADDRESS), b"{}").payload) == address
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells whose a connection is")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_no_other_user_speaks_to_the_runtime_api(runtime):
+    address = json.loads(runtime.invoke(function(ADDRESS), b"{}").payload)
+    request = f"GET {NEXT} HTTP/1.1\\r\\nHost: {address}\\r\\n\\r\\n"
+    script = f"exec 3<>/dev/tcp/{address.replace(':', '/')}; printf '{request}' >&3; cat <&3"
+
+    def told(user: int) -> str:
+        command = ["timeout", "2", "bash", "-c", script]
+        tried = subprocess.run(
+            command, user=user, group=user, extra_groups=[], cwd="/", capture_output=True, text=True, check=False
+        )
+        return tried.stdout + str(tried.returncode)
+
+    assert told(65534) in {"0", "1"}  # closed, with no answer
+    assert told(0) == "124"  # waits for an event, as the runtime client does

@@ -4,12 +4,15 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from local import processes
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "local"]
@@ -54,19 +57,46 @@ def processes_of(tree):
 
 def test_make_is_led_to_the_stack_while_it_is_up_and_only_then(tree, stack):
     makefile = tree / ".local" / "environment.mk"
-    assert "export AWS_ENDPOINT_URL := http://127.0.0.1:" in makefile.read_text()
+    assert "override AWS_ENDPOINT_URL := http://127.0.0.1:" in makefile.read_text()
     assert run(tree, "down").stdout == "The stack is stopped.\n"
     assert stack.wait(10) == 0
     assert not makefile.exists()
     assert run(tree, "down").stdout == "No stack is running.\n"
 
 
-def test_a_stack_that_was_killed_leads_nobody_anywhere(tree, stack):
+def test_what_a_stack_writes_is_for_its_user_alone(tree, stack):
+    """Even where the user's own files are open to all."""
+    local = tree / ".local"
+    assert stat.S_IMODE(local.stat().st_mode) == 0o700
+    assert {path.name for path in local.rglob("*") if path.stat().st_mode & 0o077} == set()
+    assert stack.poll() is None
+
+
+def test_a_killed_stack_is_an_error_until_demo_down_removes_what_it_left(tree, stack):
+    local = tree / ".local"
+    busy = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    later = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    for process, began in ((busy, processes.began(busy.pid)), (later, "another time")):
+        (local / f"environment-{process.pid}").mkdir()
+        (local / f"environment-{process.pid}" / "process").write_text(f"{process.pid} {began}")
+    assert list((local / "certificates").iterdir())
     stack.kill()
     stack.wait()
-    assert (tree / ".local" / "environment.mk").exists()
-    told = subprocess.run(["make", "environment", "ENV=dev"], cwd=tree, text=True, capture_output=True, check=True)
-    assert "local stack" not in told.stdout
+    (local / "stack.pid").write_text(str(later.pid))  # another process has got its number
+    try:
+        refused = subprocess.run(["make", "plan", "ENV=dev"], cwd=tree, text=True, capture_output=True, check=False)
+        assert refused.returncode != 0
+        assert "died: `make demo-down`" in refused.stderr
+        down = subprocess.run(["make", "demo-down"], cwd=tree, text=True, capture_output=True, check=True)
+        assert down.stdout == "The stack had died: what it left behind is removed.\n"
+        assert sorted(path.name for path in local.iterdir()) == ["stack.pid"]
+        assert busy.wait(10) == -signal.SIGKILL  # a function that was at work
+        assert later.poll() is None  # somebody else's process
+    finally:
+        busy.kill()
+        later.kill()
+    led = subprocess.run(["make", "environment", "ENV=dev"], cwd=tree, text=True, capture_output=True, check=True)
+    assert "local stack" not in led.stdout
     assert run(tree, "down").stdout == "No stack is running.\n"
 
 
@@ -107,5 +137,6 @@ def test_an_interrupted_demonstration_leaves_no_process(tree):
             assert demo.wait(60) == 130, rest
         finally:
             demo.kill()
+    assert any("AWS control plane   moto at http://127.0.0.1:" in line for line in said)
     assert "The stack is stopped." in rest
     assert processes_of(tree) == []

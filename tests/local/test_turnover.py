@@ -147,14 +147,13 @@ def test_psql_says_that_the_stack_does_not_lead_there(deployment: Deployment, tm
 
 def psql(deployment: Deployment, function: str, statement: str, **environment: str) -> subprocess.CompletedProcess[str]:
     arn = deployment.client("lambda").get_function_configuration(FunctionName=function)["FunctionArn"]
+    keys = {name: value for name, value in deployment.stack.variables().items() if name != "LOCAL_STACK"}
     return subprocess.run(
         [sys.executable, "-m", "local.psql", arn],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
-            "AWS_ENDPOINT_URL": deployment.stack.url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            **keys,
             "PSQLRC": os.devnull,
             **environment,
         },

@@ -36,7 +36,8 @@ class Database:
         }
 
     def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+        given = self.stack.variables()
+        keys = {name: given[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
         return boto3.client(service, REGION, endpoint_url=self.stack.url, **keys)
 
     def plan(self, **changes: Any) -> plans.Plan:

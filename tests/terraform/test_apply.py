@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from local.stack import Stack
@@ -87,13 +86,7 @@ class Life:
                 yield path.name, path.read_text(errors="replace")
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=self.stack.url,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106
-        )
+        return self.stack.client(service)
 
     def invoke_cold(self) -> tuple[dict[str, Any], bool]:
         """Invoke in a new execution environment; tell whether the function failed."""

@@ -20,7 +20,7 @@ DESTROY_SECONDS = 420  # the provider would wait 45 minutes for interfaces that 
 @pytest.fixture
 def account() -> Iterator[Account]:
     with running(ControlPlane(Recorder())) as plane:
-        yield Account(plane.url)
+        yield Account.of(plane)
 
 
 @pytest.fixture
@@ -53,16 +53,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def terraform(root: Path, account: Account, *command: str, timeout: float | None = None) -> str:
-    mine = {
-        "AWS_ENDPOINT_URL": account.url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "CHECKPOINT_DISABLE": "1",
-    }
     done = subprocess.run(
         ["terraform", *command, "-no-color"],
-        cwd=root, env=os.environ | mine, text=True, capture_output=True, check=False, timeout=timeout,
+        cwd=root, env=os.environ | account.variables(), text=True, capture_output=True, check=False, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     return done.stdout

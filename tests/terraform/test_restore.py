@@ -72,7 +72,8 @@ class Story:
         return self
 
     def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+        given = self.stack.variables()
+        keys = {name: given[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
         return boto3.client(service, "us-east-1", endpoint_url=self.stack.url, **keys)
 
     def _write(self, **database: Any) -> None:

@@ -17,7 +17,7 @@ def plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def account(plane: ControlPlane) -> Account:
-    return Account(plane.url)
+    return Account.of(plane)
 
 
 @pytest.fixture
@@ -36,10 +36,7 @@ def led_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name)
     if {"account", "plane"}.isdisjoint(request.fixturenames):
         return
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("account").url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    account: Account = request.getfixturevalue("account")
+    for name, value in account.variables().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -12,7 +12,7 @@ from tools.reboot import HOPELESS, Instance, RebootError, main, reboot
 @pytest.fixture(scope="module")
 def account():
     with running(ControlPlane(Recorder())) as plane:
-        account = Account(plane.url)
+        account = Account.of(plane)
         parameter_group(account, "parameters")
         account.instance("app", DBParameterGroupName="parameters")
         yield account
@@ -25,9 +25,8 @@ def waiting(account, monkeypatch):
     parameter = {"ParameterName": "max_connections", "ParameterValue": str(value), "ApplyMethod": "pending-reboot"}
     account.rds.modify_db_parameter_group(DBParameterGroupName="parameters", Parameters=[parameter])
     monkeypatch.setattr("tools.reboot.POLL_SECONDS", 0.02)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "local")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
+    for name, value in account.variables().items():
+        monkeypatch.setenv(name, value)
     return value
 
 
