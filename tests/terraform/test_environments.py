@@ -126,6 +126,7 @@ def test_exactly_this_is_in_one_environment_only(dev: Plan, prod: Plan) -> None:
         "module.proxy.aws_db_proxy_target.main",
         "module.proxy.aws_iam_role.main",
         "module.proxy.aws_iam_role_policy.main",
+        "module.proxy.terraform_data.instance",
         "module.proxy.terraform_data.name",
     }
 
