@@ -3,6 +3,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from local.corrections import functions
 from local.runtime import TooManyRequestsError
 from tools import invoke as tool
 
@@ -50,6 +51,7 @@ def invoked(client):
 
 def test_an_idle_function_is_awaited_and_invoked(account, plane, monkeypatch, capsys):
     monkeypatch.setattr(tool, "POLL_SECONDS", 0.5)
+    monkeypatch.setattr(functions, "RESTORE_SECONDS", 10)
     arn = account.function("idle")["FunctionArn"]
     plane.fall_idle("idle")
     assert tool.main(arn, '{"a": 1}') is None

@@ -83,17 +83,17 @@ def test_what_is_only_changed_or_replaced_is_not_taken(check, account):
 
 
 def test_every_kind_of_name_is_looked_for(check, account):
-    account.instance("left")
-    account.proxy("left")
-    account.logs.create_log_group(logGroupName="/left")
+    account.instance("orphan")
+    account.proxy("orphan")
+    account.logs.create_log_group(logGroupName="/orphan")
     subnets = [subnet["SubnetId"] for subnet in account.ec2.describe_subnets()["Subnets"][:2]]
-    account.rds.create_db_subnet_group(DBSubnetGroupName="left", DBSubnetGroupDescription="left", SubnetIds=subnets)
+    account.rds.create_db_subnet_group(DBSubnetGroupName="orphan", DBSubnetGroupDescription="orphan", SubnetIds=subnets)
     kinds = {
-        "aws_db_instance": {"identifier": "left"},
-        "aws_db_proxy": {"name": "left"},
-        "aws_db_subnet_group": {"name": "left"},
-        "aws_iam_role": {"name": "left-role"},
-        "aws_cloudwatch_log_group": {"name": "/left"},
+        "aws_db_instance": {"identifier": "orphan"},
+        "aws_db_proxy": {"name": "orphan"},
+        "aws_db_subnet_group": {"name": "orphan"},
+        "aws_iam_role": {"name": "orphan-role"},
+        "aws_cloudwatch_log_group": {"name": "/orphan"},
     }
     said = check(*(change(kind, **after) for kind, after in kinds.items()))
     assert said.count("is not in this state") == len(kinds)

@@ -5,6 +5,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
+from local.corrections import functions
 from tests.local.account import allow
 
 
@@ -112,7 +113,8 @@ def test_a_new_account_can_reserve_nothing(account, plane):
         plane.limit_concurrency(1000)
 
 
-def test_an_idle_function_fails_once_and_is_restored(account, plane):
+def test_an_idle_function_fails_once_and_is_restored(account, plane, monkeypatch):
+    monkeypatch.setattr(functions, "RESTORE_SECONDS", 10)
     client = getattr(account, "lambda")
     account.function("sleeper")
     plane.fall_idle("sleeper")
@@ -138,7 +140,7 @@ def _interfaces(aws, group):
 
 
 def _soon(condition):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert condition()
@@ -147,7 +149,8 @@ def _soon(condition):
 INTERFACES = allow(["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"], "*")
 
 
-def test_a_function_holds_its_group_until_lambda_has_deleted_the_interface(aws):
+def test_a_function_holds_its_group_after_it_was_deleted(aws, monkeypatch):
+    monkeypatch.setattr(functions, "INTERFACE_SECONDS", 3600)
     group = _in_the_vpc(aws, "holder", aws.role("holder", INTERFACES))
     [interface] = _interfaces(aws, group)
     assert interface["Description"].startswith("AWS Lambda VPC ENI")
@@ -155,8 +158,14 @@ def test_a_function_holds_its_group_until_lambda_has_deleted_the_interface(aws):
     getattr(aws, "lambda").delete_function(FunctionName="holder")
     with pytest.raises(ClientError, match="DependencyViolation"):
         aws.ec2.delete_security_group(GroupId=group)
-    _soon(lambda: not _interfaces(aws, group))
-    aws.ec2.delete_security_group(GroupId=group)
+
+
+def test_lambda_deletes_the_interface_in_the_end(account):
+    group = _in_the_vpc(account, "released", account.role("released", INTERFACES))
+    assert _interfaces(account, group)
+    getattr(account, "lambda").delete_function(FunctionName="released")
+    _soon(lambda: not _interfaces(account, group))
+    account.ec2.delete_security_group(GroupId=group)
 
 
 def test_a_published_version_keeps_its_interface(account):
@@ -175,11 +184,10 @@ def test_a_published_version_keeps_its_interface(account):
     client.delete_function(FunctionName="published")
 
 
-def test_an_interface_stays_when_the_role_went_first(account):
-    role = account.role("gone", INTERFACES)
-    group = _in_the_vpc(account, "orphaned", role)
-    getattr(account, "lambda").delete_function(FunctionName="orphaned")
+def test_an_interface_stays_when_the_permission_went_first(account):
+    group = _in_the_vpc(account, "orphaned", account.role("gone", INTERFACES))
     account.iam.delete_role_policy(RoleName="gone", PolicyName="main")
+    getattr(account, "lambda").delete_function(FunctionName="orphaned")
     time.sleep(1.5)
     with pytest.raises(ClientError, match="DependencyViolation"):
         account.ec2.delete_security_group(GroupId=group)
