@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tests.plans import Plan, Refusals, plan_refusals, plan_variants
@@ -54,6 +56,19 @@ def test_max_connections_fits_the_memory_of_the_class(plan: Plan) -> None:
 
 def test_passwords_set_by_statements_stay_out_of_the_log(plan: Plan) -> None:
     assert parameters(plan)["log_statement"] == "none"
+
+
+def test_slow_statements_and_the_values_in_them_stay_out_of_the_log(plan: Plan) -> None:
+    assert "log_min_duration_statement" not in parameters(plan)
+    assert plan["module.database.aws_db_instance.main"]["performance_insights_enabled"] is True
+
+
+def test_monitoring_is_for_this_instance_alone(plan: Plan) -> None:
+    [statement] = json.loads(plan["module.database.aws_iam_role.monitoring"]["assume_role_policy"])["Statement"]
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "111122223333"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:rds:us-east-1:111122223333:db:app"},
+    }
 
 
 def test_version_18_logs_connections_in_its_own_way(plan: Plan) -> None:
