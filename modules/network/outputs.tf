@@ -34,7 +34,7 @@ output "location" {
 }
 
 output "log_key_arn" {
-  description = "The KMS key of every log group in this network."
+  description = "The KMS key of the log groups of this network, whose names begin with its own."
   value       = aws_kms_key.logs.arn
 }
 

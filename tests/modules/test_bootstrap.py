@@ -91,10 +91,15 @@ def test_every_password_is_rotated_but_not_at_once(plan: Plan) -> None:
         assert rotation["rotation_rules"][0]["automatically_after_days"] == 30
 
 
-def test_only_secrets_manager_of_this_account_may_invoke_it(plan: Plan) -> None:
-    [permission] = plan.of_type("aws_lambda_permission").values()
-    assert permission["principal"] == "secretsmanager.amazonaws.com"
-    assert permission["source_account"] == "111122223333"
+def test_only_secrets_manager_of_this_account_may_invoke_it_for_these_secrets(plan: Plan) -> None:
+    permissions = plan.of_type("aws_lambda_permission")
+    assert len(permissions) == 2
+    assert len({permission["statement_id"] for permission in permissions.values()}) == 2
+    for permission in permissions.values():
+        assert permission["principal"] == "secretsmanager.amazonaws.com"
+        assert permission["source_account"] == "111122223333"
+    source = _resource(plan, "aws_lambda_permission.rotation")["source_arn"]["references"]
+    assert "aws_secretsmanager_secret.login" in source
 
 
 def test_apply_invokes_it_again_when_code_or_settings_change(plan: Plan) -> None:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tests.grants import grants
@@ -107,6 +109,19 @@ def test_changes_are_made_now_or_the_plan_warns(plan: Plan) -> None:
 def test_names_and_port_are_the_user_s(plan: Plan) -> None:
     instance = plan["module.named.aws_db_instance.main"]
     assert (instance["db_name"], instance["username"], instance["port"]) == ("orders", "owner", 5433)
+
+
+def test_slow_statements_and_the_values_in_them_stay_out_of_the_log(plan: Plan) -> None:
+    assert "log_min_duration_statement" not in parameters(plan)
+    assert plan["module.database.aws_db_instance.main"]["performance_insights_enabled"] is True
+
+
+def test_monitoring_is_for_this_instance_alone(plan: Plan) -> None:
+    [statement] = json.loads(plan["module.database.aws_iam_role.monitoring"]["assume_role_policy"])["Statement"]
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "111122223333"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:rds:us-east-1:111122223333:db:app"},
+    }
 
 
 def test_version_18_logs_connections_in_its_own_way(plan: Plan) -> None:

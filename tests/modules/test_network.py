@@ -1,7 +1,7 @@
 import pytest
 
 from tests.grants import grants
-from tests.plans import Plan, Refusals, arn, plan_module, plan_refusals, plan_standing, plan_variants
+from tests.plans import ROOT, Plan, Refusals, arn, plan_module, plan_refusals, plan_standing, plan_variants
 
 ORDERS = {"paths": [["orders", "orders_pool", "orders_data"]], "endpoints": {}}
 
@@ -109,6 +109,15 @@ def test_subnets_stand_in_the_zones_by_id_without_overlap(plan: Plan) -> None:
 def test_flow_logs_are_kept_for_a_year(plan: Plan) -> None:
     assert plan["module.network.aws_flow_log.main"]["traffic_type"] == "ALL"
     assert plan["module.network.aws_cloudwatch_log_group.flow"]["retention_in_days"] == 365
+
+
+def test_roles_and_the_log_key_name_whom_they_serve() -> None:
+    """In the text: a plan of the network alone does not know its account."""
+    text = (ROOT / "modules" / "network" / "logs.tf").read_text()
+    assert "log-group:*" not in text
+    assert ':log-group:/aws/*/${var.name}${end}"' in text
+    assert 'for end in ["", "-*", "/*"]' in text
+    assert ':vpc-flow-log/*"' in text
 
 
 @pytest.fixture(scope="module")
