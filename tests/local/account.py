@@ -177,7 +177,7 @@ def package(**files: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         for name, text in files.items():
-            file.writestr(name.replace("__", "/") + ".py", text)
+            file.writestr(zipfile.ZipInfo(name.replace("__", "/") + ".py"), text)  # of one date, whenever it is
     return content.getvalue()
 
 
