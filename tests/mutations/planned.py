@@ -28,6 +28,7 @@ Noticed = dict[Mutation, str]
 
 REFUSING = "test_wrong_arguments_are_refused"
 TERRAFORM = "Terraform"
+UNCHANGED = 9999
 
 _plan, _module_root = plans._plan, plans._module_root
 
@@ -45,7 +46,11 @@ class Module:
     def noticed(self, mutations: list[Mutation]) -> Noticed:
         """Who notices what: Terraform itself, or a test by its name."""
         copies = {number: self._copy(mutation) for number, mutation in enumerate(mutations)}
-        planned = self._plan_all(copies)
+        unchanged = self._copy(None)
+        planned = self._plan_all(copies | {UNCHANGED: unchanged})
+        failing = self._failing_test(unchanged, planned.pop(UNCHANGED)) if UNCHANGED in planned else TERRAFORM
+        if failing:
+            sys.exit(f"Without a change, {self.name} is refused already: {failing}.")
         found = {mutations[number]: TERRAFORM for number in copies.keys() - planned.keys()}
         for number, given in planned.items():
             if test := self._failing_test(copies[number], given):
@@ -66,11 +71,12 @@ class Module:
         with patch.object(plans, "_module_root", note):
             _run(self._tests, "--maxfail=1000")
 
-    def _copy(self, mutation: Mutation) -> Path:
+    def _copy(self, mutation: Mutation | None) -> Path:
         folder = plans._temporary_folder() / self.name
         shutil.copytree(plans.ROOT / "modules" / self.name, folder, ignore=shutil.ignore_patterns("tests", "*.md"))
-        changed = folder / mutation.file.name
-        changed.write_text(mutation.apply(changed.read_text()))
+        if mutation:
+            changed = folder / mutation.file.name
+            changed.write_text(mutation.apply(changed.read_text()))
         return folder
 
     def _calls(self, copies: Mapping[int, Path], sets: Iterable[int]) -> dict[str, Mapping[str, Any]]:

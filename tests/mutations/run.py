@@ -1,6 +1,7 @@
-"""Change one thing at a time in modules/, and see whether anything notices: python tests/mutations/run.py.
+"""Change one thing at a time in modules/, and see whether the plan tests of the module notice: make mutations.
 
-First the plan tests of the module are asked, then (not with --plans-only) the module is applied to the local AWS.
+Not asked are the tests of whole roots, nor the local AWS, which refuses more: what is left here is to be read, not only
+to be counted.
 """
 
 from __future__ import annotations
@@ -35,35 +36,32 @@ def main() -> None:
         if given.kind is None or mutation.kind in given.kind
     ]
     if given.sample is not None:
-        chosen = sorted(random.Random(given.seed).sample(chosen, min(given.sample, len(chosen))), key=str)  # noqa: S311
+        drawn = set(random.Random(given.seed).sample(chosen, min(given.sample, len(chosen))))  # noqa: S311
+        chosen = [mutation for mutation in chosen if mutation in drawn]
     if given.list:
-        print(*chosen, sep="\n")
+        print(*(f"{mutation.kind:9} {mutation}" for mutation in chosen), sep="\n")
         return
     start = time.monotonic()
     by_whom: dict[places.Mutation, str] = {}
     for name in sorted({mutation.module for mutation in chosen}):
         module, of_module = Module(name), [mutation for mutation in chosen if mutation.module == name]
         for place in range(0, len(of_module), AT_ONCE):
-            by_whom |= module.noticed(of_module[place : place + AT_ONCE])
-        survivors = [mutation for mutation in of_module if mutation not in by_whom]
-        print(
-            f"{name}: {len(of_module) - len(survivors)} of {len(of_module)} noticed, {time.monotonic() - start:.0f} s",
-            flush=True,
-        )
-    _report(chosen, by_whom)
+            batch = of_module[place : place + AT_ONCE]
+            by_whom |= module.noticed(batch)
+            print(f"{name}: {len(batch)} changes asked about, {time.monotonic() - start:.0f} s", flush=True)
+            for mutation in batch:
+                if mutation not in by_whom:
+                    print(f"    noticed by nobody: {mutation}", flush=True)
+    _score(chosen, by_whom)
 
 
-def _report(chosen: list[places.Mutation], by_whom: dict[places.Mutation, str]) -> None:
+def _score(chosen: list[places.Mutation], by_whom: dict[places.Mutation, str]) -> None:
     print("\n| kind | changes | refused by Terraform | noticed by a test | by nobody |\n|---|---|---|---|---|")
     for kind in [*sorted({mutation.kind for mutation in chosen}), "all"]:
         of_kind = [mutation for mutation in chosen if kind in (mutation.kind, "all")]
         who = Counter(by_whom.get(mutation, "nobody") for mutation in of_kind)
         terraform, nobody = who.pop(TERRAFORM, 0), who.pop("nobody", 0)
         print(f"| {kind} | {len(of_kind)} | {terraform} | {who.total()} | {nobody} |")
-    print("\nNoticed by nobody:\n")
-    for mutation in chosen:
-        if mutation not in by_whom:
-            print(f"- {mutation}")
 
 
 if __name__ == "__main__":
