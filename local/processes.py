@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 _TABLE = Path("/proc/net/tcp")
 _ESTABLISHED = "01"
+_READINGS = 10  # the table is read in pieces: while others open and close connections, one reading may miss a line
 
 
 def began(pid: int) -> str | None:
@@ -29,15 +31,16 @@ def is_own(client: tuple[str, int], server: tuple[str, int]) -> bool:
     Linux does, in /proc/net/tcp (proc_pid_net(5)). A client that has closed its end counts as a stranger: the table
     then names root in place of its user.
     """
-    try:
-        lines = _TABLE.read_text().splitlines()[1:]
-    except OSError:
-        return True
     ends = [_hex(client), _hex(server)]
-    for line in lines:
-        fields = line.split()
-        if fields[1:3] == ends:
-            return fields[3] == _ESTABLISHED and int(fields[7]) == os.geteuid()
+    for _ in range(_READINGS):
+        try:
+            lines = _TABLE.read_text().splitlines()[1:]
+        except OSError:
+            return True
+        for fields in map(str.split, lines):
+            if fields[1:3] == ends:
+                return fields[3] == _ESTABLISHED and int(fields[7]) == os.geteuid()
+        time.sleep(0.02)
     return False
 
 

@@ -266,7 +266,8 @@ def call(address: str, method: str, path: str, **headers: str) -> int:
 
 
 def test_no_web_page_speaks_to_the_runtime_api(runtime):
-    address = json.loads(runtime.invoke(function(ADDRESS), b"{}").payload)
+    version = function(ADDRESS)  # another call would make a zip of another time stamp
+    address = json.loads(runtime.invoke(version, b"{}").payload)
     port = address.rsplit(":", 1)[1]
     for headers in (
         {"Origin": "https://evil.example"},
@@ -275,20 +276,22 @@ def test_no_web_page_speaks_to_the_runtime_api(runtime):
     ):
         assert call(address, "GET", NEXT, **headers) == 403
         assert call(address, "POST", "/2018-06-01/runtime/init/error", **headers) == 403
-    assert json.loads(runtime.invoke(function(ADDRESS), b"{}").payload) == address
+    assert json.loads(runtime.invoke(version, b"{}").payload) == address
 
 
 def test_only_the_event_that_was_handed_out_is_answered(runtime):
-    address = json.loads(runtime.invoke(function(ADDRESS), b"{}").payload)
+    version = function(ADDRESS)  # another call would make a zip of another time stamp
+    address = json.loads(runtime.invoke(version, b"{}").payload)
     for request_id in ("", "1", "00000000-0000-0000-0000-000000000000"):
         assert call(address, "POST", f"/2018-06-01/runtime/invocation/{request_id}/response") == 404
-    assert json.loads(runtime.invoke(function(ADDRESS), b"{}").payload) == address
+    assert json.loads(runtime.invoke(version, b"{}").payload) == address
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells whose a connection is")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_no_other_user_speaks_to_the_runtime_api(runtime):
-    address = json.loads(runtime.invoke(function(ADDRESS), b"{}").payload)
+    version = function(ADDRESS)  # another call would make a zip of another time stamp
+    address = json.loads(runtime.invoke(version, b"{}").payload)
     request = f"GET {NEXT} HTTP/1.1\\r\\nHost: {address}\\r\\n\\r\\n"
     script = f"exec 3<>/dev/tcp/{address.replace(':', '/')}; printf '{request}' >&3; cat <&3"
 
