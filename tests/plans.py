@@ -271,8 +271,13 @@ def _state_as_planned(plan: Plan) -> dict[str, Any]:
 
 
 def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
-    owner = {"owner_id": "111122223333"} if resource["type"] == "aws_vpc" else {}
-    return {"id": resource["address"], "arn": arn(resource["type"], resource["name"]), **owner}
+    known = {"id": resource["address"], "arn": arn(resource["type"], resource["name"])}
+    known |= {"aws_vpc": {"owner_id": "111122223333"}, "aws_db_instance": {"resource_id": "db-PLANNED"}}.get(
+        resource["type"], {}
+    )
+    if resource["values"].get("name_prefix"):
+        known["name"] = resource["address"]
+    return known
 
 
 def _terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:

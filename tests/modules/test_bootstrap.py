@@ -56,7 +56,8 @@ REFUSALS: Refusals = {
     "further_auth": ({"further_users": {"ada": {"access": "read", "auth": "secret"}}}, "auth iam or password"),
     "further_is_application": ({"further_users": {"app": {"access": "read"}}}, "the application's two"),
     "further_is_the_application_by_iam": ({"further_users": {"app_iam": {"access": "read"}}}, "the application's two"),
-    "further_is_owner": ({"further_users": {"app_owner": {"access": "read"}}}, "the schema's owner"),
+    "further_is_owner": ({"further_users": {"app_owner": {"access": "read"}}}, "the schema's roles"),
+    "further_is_deployer": ({"further_users": {"app_deploy": {"access": "read"}}}, "the schema's roles"),
     "further_is_stand_in": ({"further_users": {"app_next": {"access": "read"}}}, "not end in _next"),
     "rotation": ({"rotation_days": 91}, "rotation_days must be from 1 to 90"),
 }
@@ -176,7 +177,8 @@ def test_function_stands_in_the_network_with_its_role_and_encrypted_log(standing
     assert function["role"] == arn("aws_iam_role", "main")
     [place] = function["vpc_config"]
     assert sorted(place["subnet_ids"]) == sorted(network["subnet_ids"])
-    assert place["security_group_ids"] == [network["security_group_ids"]["bootstrap"]]
+    own = "module.bootstrap.aws_security_group.interfaces"
+    assert sorted(place["security_group_ids"]) == [own, network["security_group_ids"]["bootstrap"]]
     log = standing["module.bootstrap.aws_cloudwatch_log_group.main"]
     assert (log["name"], log["kms_key_id"]) == (f"/aws/lambda/{function['function_name']}", network["log_key_arn"])
     assert log["retention_in_days"] == 365

@@ -268,7 +268,8 @@ def test_function_stands_in_the_network_with_its_role_and_keeps_what_failed(stan
     assert function["role"] == arn("aws_iam_role", "main")
     [place] = function["vpc_config"]
     assert sorted(place["subnet_ids"]) == sorted(network["subnet_ids"])
-    assert place["security_group_ids"] == [network["security_group_ids"]["function"]]
+    own = "module.function.aws_security_group.interfaces"
+    assert sorted(place["security_group_ids"]) == [own, network["security_group_ids"]["function"]]
     assert function["dead_letter_config"] == [{"target_arn": arn("aws_sqs_queue", "dead_letters")}]
     queue = standing["module.function.aws_sqs_queue.dead_letters"]
     assert queue["sqs_managed_sse_enabled"] is True

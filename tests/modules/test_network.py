@@ -173,14 +173,15 @@ def test_default_group_has_no_rules(plan: Plan) -> None:
 
 @pytest.fixture(scope="module")
 def standing() -> Plan:
-    return plan_standing("network", endpoint_zone_ids=["use1-az2"], egress={"hops": ["function"], "nat": "each_zone"})
+    return plan_standing("network", endpoint_zone_ids=["use1-az2"], egress={"tiers": ["function"], "nat": "each_zone"})
 
 
 KEY = "module.network.aws_kms_key.logs"
 
 
-def test_account_stays_in_charge_of_the_key_and_logs_may_use_it_for_log_groups_of_this_account(standing: Plan) -> None:
-    groups = "if kms:EncryptionContext:aws:logs:arn is like arn:aws:logs:us-east-1:111122223333:log-group:*"
+def test_account_stays_in_charge_of_the_key_and_logs_may_use_it_for_log_groups_of_this_stack(standing: Plan) -> None:
+    named = (f"arn:aws:logs:us-east-1:111122223333:log-group:/aws/*/app{end}" for end in ("", "-*", "/*"))
+    groups = f"if kms:EncryptionContext:aws:logs:arn is like {' or '.join(named)}"
     actions = ("Encrypt", "Decrypt", "ReEncrypt*", "GenerateDataKey*", "Describe*")
     assert grants(standing[KEY]["policy"]) == {
         "Allow arn:aws:iam::111122223333:root kms:* on *",
@@ -197,7 +198,8 @@ def test_key_turns_over_and_can_be_saved_for_a_month(standing: Plan) -> None:
 def test_flow_logs_of_this_account_write_into_their_group_and_nothing_else(standing: Plan) -> None:
     role = standing["module.network.aws_iam_role.flow_logs"]
     assert grants(role["assume_role_policy"]) == {
-        "Allow vpc-flow-logs.amazonaws.com sts:AssumeRole if aws:SourceAccount is 111122223333"
+        "Allow vpc-flow-logs.amazonaws.com sts:AssumeRole"
+        " if aws:SourceArn is like arn:aws:ec2:us-east-1:111122223333:vpc-flow-log/* and aws:SourceAccount is 111122223333"
     }
     group = arn("aws_cloudwatch_log_group", "flow")
     assert grants(standing["module.network.aws_iam_role_policy.flow_logs"]["policy"]) == {
@@ -214,11 +216,11 @@ def test_endpoint_serves_this_account_only_in_the_zones_and_the_group_that_are_i
     endpoint = standing['module.network.aws_vpc_endpoint.interface["secretsmanager"]']
     assert grants(endpoint["policy"]) == {"Allow * * on * if aws:PrincipalAccount is 111122223333"}
     assert endpoint["service_name"] == "com.amazonaws.us-east-1.secretsmanager"
-    expected = {"subnet_ids": "var.endpoint_zone_ids", "security_group_ids": "aws_security_group.hop"}
+    expected = {"subnet_ids": "var.endpoint_zone_ids", "security_group_ids": "aws_security_group.tier"}
     assert all(name in references(standing, "aws_vpc_endpoint.interface", each) for each, name in expected.items())
 
 
-def test_rules_name_the_group_of_the_other_hop(standing: Plan) -> None:
+def test_rules_name_the_group_of_the_other_tier(standing: Plan) -> None:
     for direction, near, far in [("egress", "from", "to"), ("ingress", "to", "from")]:
         rule = f"aws_vpc_security_group_{direction}_rule.pair"
         assert f"each.value.{near}" in references(standing, rule, "security_group_id")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import boto3
 import pytest
 
 from local.control_plane import ControlPlane
@@ -40,3 +41,4 @@ def led_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     for name, value in account.variables().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the key of another test's account

@@ -25,8 +25,6 @@ def waiting(account, monkeypatch):
     parameter = {"ParameterName": "max_connections", "ParameterValue": str(value), "ApplyMethod": "pending-reboot"}
     account.rds.modify_db_parameter_group(DBParameterGroupName="parameters", Parameters=[parameter])
     monkeypatch.setattr("tools.reboot.POLL_SECONDS", 0.02)
-    for name, value in account.variables().items():
-        monkeypatch.setenv(name, value)
     return value
 
 
