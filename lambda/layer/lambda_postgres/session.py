@@ -21,6 +21,7 @@ _readonly: Any = connection.readonly
 _isolation_level: Any = connection.isolation_level
 _deferrable: Any = connection.deferrable
 _cursor_factory: Any = connection.cursor_factory
+_make_cursor: Any = connection.cursor
 
 
 class State:
@@ -60,10 +61,13 @@ class Session(connection):
             self.state.ended = True
         super().__setattr__(name, _watched(value) if name == "cursor_factory" else value)
 
-    def cursor(self, name: Any = None, cursor_factory: Any = None, *more: Any, **options: Any) -> Any:
-        if name is cursor_factory is None and not options:
-            return connection.cursor(self)
-        return super().cursor(name, cursor_factory and _watched(cursor_factory), *more, **options)
+    def cursor(  # type: ignore[override]
+        self, name: Any = None, cursor_factory: Any = None, scrollable: Any = None, withhold: bool = False
+    ) -> Any:
+        if name is cursor_factory is None:
+            return _make_cursor(self)
+        factory = _watched(cursor_factory) if cursor_factory else None
+        return super().cursor(name, factory, scrollable=scrollable, withhold=withhold)
 
     def commit(self) -> None:
         self.state.ended = True
@@ -125,19 +129,19 @@ class Session(connection):
 
     def restore(self) -> str | None:
         """Make it what the next borrower expects; tell why that cannot be done for nothing."""
-        if self.closed:
+        try:
+            if self.get_transaction_status():  # any but TRANSACTION_STATUS_IDLE
+                return "lost" if self.closed else "left in a transaction"
+        except Error:
             return "lost"
-        if self.get_transaction_status():  # any but TRANSACTION_STATUS_IDLE
-            return "left in a transaction"
-        if self.state.altered:
-            return self.state.altered
-        if self.string_types:
-            self.string_types.clear()
-        if self.state.touched or self.notices or self.notifies:
+        if self.state.touched or self.notices or self.notifies or self.string_types:
             return self._restore_attributes()
         return None
 
     def _restore_attributes(self) -> str | None:
+        if self.state.altered:
+            return self.state.altered
+        self.string_types.clear()
         if not (self.readonly is self.isolation_level is self.deferrable is None):
             return "left with session settings"  # with autocommit on, psycopg2 sent a SET
         if self.encoding != self._first_encoding:
@@ -159,7 +163,8 @@ class Session(connection):
         from .pinning import explain_lasting  # noqa: PLC0415  regular expressions, for what is rarely done
 
         lasting, ends_transaction = explain_lasting(query or b"")
-        self.state.altered = self.state.altered or lasting
+        if lasting:
+            self.state.touched, self.state.altered = True, self.state.altered or lasting
         self.state.ended = self.state.ended or ends_transaction
         return False
 
@@ -167,12 +172,13 @@ class Session(connection):
         """See what a failed statement tells of the server, also when the borrower swallows its error."""
         if error.pgcode == "25006" and not self.readonly:
             # The writer until a failover: connect anew, where the name leads now.
-            self.state.altered = "read-only server"
+            self.state.touched, self.state.altered = True, "read-only server"
 
 
 class WatchedCursor(cursor):
     """A cursor that shows its connection each statement."""
 
+    __slots__ = ()
     connection: Session
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
@@ -182,8 +188,8 @@ class WatchedCursor(cursor):
             self.connection.note_error(error)
             raise
         finally:
-            # A text that was plain is plain again: only literals take the places of its %s.
-            if query.__class__ is not str or query not in _known:
+            # A text that was plain is plain again: its %s become literals. A named cursor adds DECLARE.
+            if query.__class__ is not str or query not in _known or self.name is not None:
                 self._note(query)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
@@ -202,7 +208,7 @@ class WatchedCursor(cursor):
             self._note(None)
 
     def _note(self, query: Any) -> None:
-        if self.connection.note_statement(self.query) and query.__class__ is str:
+        if self.connection.note_statement(self.query) and query.__class__ is str and self.name is None:
             if len(_known) >= _KNOWN_AT_MOST:
                 _known.clear()
             _known.add(query)
