@@ -212,8 +212,11 @@ class Keeper:
                 self._drop("closed")
 
     def _close_for_snapshot(self) -> None:
+        """Let nothing open into the snapshot, not even what a suspended generator holds."""
         self._await_pending()
-        self.close()
+        self._forget_pending()
+        self._holding.clear()
+        self._drop("closed")
 
     def _leave_to_parent(self) -> None:
         """Begin anew in a forked process: what the parent has open is the parent's.
@@ -364,7 +367,7 @@ class Keeper:
         )
 
     def _connect_early(self, reason: str) -> None:
-        with self._exclusively() as lent:
+        with suppress(CannotLend), self._exclusively() as lent:  # init goes on: the first loan meets it again
             if lent is None and self._connection is None and self._pending is None:
                 self._reason = reason
                 patience = self._settings.connect_timeout_seconds
