@@ -25,8 +25,14 @@ class Distance:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        self._thread.loop.call_soon_threadsafe(self._server.close)
+        self._run(self._end())
         self._thread.stop()
+
+    async def _end(self) -> None:
+        self._server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._thread.loop).result(10)

@@ -106,7 +106,7 @@ class Loan:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         try:
-            if error is not None and self._explaining and self._ref is not None and isinstance(error, psycopg2.Error):
+            if error is not None and self._explaining and isinstance(error, psycopg2.Error) and self._ref is not None:
                 explained = self._keeper._explain(self.outermost, error, committing=False)
                 if explained is not None:
                     raise explained from error
@@ -142,7 +142,9 @@ class Loan:
                 keeper._holding.pop(0, None)
                 if keeper._turns.waiting:
                     keeper._turns.wake()
-        self.conn = self._ref = self.condemned = self._inner = self._generator = None
+        self.conn = self._ref = None
+        if self.condemned or self._inner or self._generator:
+            self.condemned = self._inner = self._generator = None
 
     def _end_inside(self, outer: Loan) -> None:
         if outer._inner is not None:
