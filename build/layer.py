@@ -13,7 +13,7 @@ from pathlib import Path
 from build.finish import remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_SOURCE = shutil.ignore_patterns("__pycache__", ".*")
+NOT_SOURCE = shutil.ignore_patterns("__pycache__", ".*", "README.md")
 
 DOCKER_PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 # Wheels for the runtime's glibc 2.34 (Amazon Linux 2023) or any older one. One old tag alone would be a trap:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import cold_start
 import psycopg2
+from distance import Distance
 from lambda_postgres import Keeper, Settings
 from lambda_postgres.credentials import Credentials
 from lambda_postgres.signature import database_token
@@ -101,6 +102,7 @@ def main() -> None:
         )
         try:
             measure_cold_starts(bench, Path(folder), settings, runs)
+            measure_hidden_connect(bench, Path(folder), settings, runs)
             measure_imports(bench, Path(folder), runs)
             measure_warm(bench, settings)
             measure_tokens(bench)
@@ -131,6 +133,21 @@ def start_server(certificates: Certificates) -> PostgresServer:
     return server
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    return {
+        "PGHOST": settings.host,
+        "PGHOSTADDR": "127.0.0.1",
+        "PGPORT": str(settings.port),
+        "PGDATABASE": settings.database,
+        "PGUSER": settings.user,
+        "PGSSLROOTCERT": settings.root_certificates,
+        "DB_AUTH": "iam",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        **KEY,
+    }
+
+
 def measure_cold_starts(bench: Bench, folder: Path, settings: Settings, runs: int) -> None:
     # uv leaves packages uncompiled, Lambda does not: the tutorial's boto3 would be compiled at every start.
     subprocess.run([cold_start.RUNTIME, "-m", "compileall", "-q", cold_start.RUNTIME.parents[1] / "lib"], check=False)
@@ -144,18 +161,7 @@ def measure_cold_starts(bench: Bench, folder: Path, settings: Settings, runs: in
         tasks[name] = folder / "tasks" / name
         tasks[name].mkdir(parents=True)
         shutil.copy(source, tasks[name] / "handler.py")
-    environment = {
-        "PGHOST": settings.host,
-        "PGHOSTADDR": "127.0.0.1",
-        "PGPORT": str(settings.port),
-        "PGDATABASE": settings.database,
-        "PGUSER": settings.user,
-        "PGSSLROOTCERT": settings.root_certificates,
-        "DB_AUTH": "iam",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        **KEY,
-    }
+    environment = environment_of(settings)
     for label, percent, wanted in (("full CPU", None, 0.20), ("256 MB", 14.5, 0.22)):
         with cold_start.cpu_share(percent) as prefix:
             if prefix is None:
@@ -177,6 +183,27 @@ def measure_cold_starts(bench: Bench, folder: Path, settings: Settings, runs: in
         if percent is None:
             net = (medians["lambda_postgres"] - medians["no-op"]) / (medians["tutorial"] - medians["no-op"])
             bench.goal("cold start, full CPU: of the tutorial's, net of no-op", net, 0.08)
+
+
+def measure_hidden_connect(bench: Bench, folder: Path, settings: Settings, runs: int, milliseconds: float = 20) -> None:
+    """Compare a function that connects over a distance while it imports boto3 with one that does not connect."""
+    task = folder / "tasks" / "busy"
+    task.mkdir()
+    shutil.copy(HERE / "busy.py", task / "handler.py")
+    distance = Distance(settings.port, milliseconds)
+    environment = environment_of(settings._replace(port=distance.port))
+    taken: dict[str, list[float]] = {"not connecting": [], "connecting": []}
+    for number in range(runs + 1):
+        for flag, name in enumerate(taken):
+            variables = {**environment, "BENCH_CONNECT": str(flag)}
+            taken[name].append(cold_start.start("handler.handler", task, folder / "layer", variables, [])[0])
+        _progress("cold start, connecting over a distance", number)
+    distance.close()
+    medians = [
+        bench.add(f"cold start, boto3, round trip {milliseconds} ms: {name}", values[1:], "ms")
+        for name, values in taken.items()
+    ]
+    bench.goal("cold start, boto3: longer when connecting, ms", medians[1] - medians[0], 5)
 
 
 def measure_imports(bench: Bench, folder: Path, runs: int) -> None:

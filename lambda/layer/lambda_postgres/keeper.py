@@ -161,7 +161,7 @@ class Keeper:
                 ) as conn:
                     return work(conn)
             except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
-                ended = isinstance(conn, Session) and conn.ended
+                ended = isinstance(conn, Session) and conn.state.ended
                 if isinstance(error, ConnectionLost):
                     again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
                 elif isinstance(error, PoolExhausted):
@@ -212,8 +212,11 @@ class Keeper:
                 self._drop("closed")
 
     def _close_for_snapshot(self) -> None:
+        """Let nothing open into the snapshot, not even what a suspended generator holds."""
         self._await_pending()
-        self.close()
+        self._forget_pending()
+        self._holding.clear()
+        self._drop("closed")
 
     def _leave_to_parent(self) -> None:
         """Begin anew in a forked process: what the parent has open is the parent's.
@@ -290,7 +293,7 @@ class Keeper:
             self._keep(conn, self._clock())
 
     def _keep(self, conn: Session, opened_at: float) -> None:
-        conn.autocommit = True  # sends nothing
+        conn.become_ready()
         socket = select.poll()
         socket.register(conn.fileno(), select.POLLIN)
         self._connection, self._readable, self._impatient = conn, socket.poll, False
@@ -364,7 +367,7 @@ class Keeper:
         )
 
     def _connect_early(self, reason: str) -> None:
-        with self._exclusively() as lent:
+        with suppress(CannotLend), self._exclusively() as lent:  # init goes on: the first loan meets it again
             if lent is None and self._connection is None and self._pending is None:
                 self._reason = reason
                 patience = self._settings.connect_timeout_seconds
@@ -425,39 +428,30 @@ class Keeper:
     def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:
         conn = turn.conn
         assert conn is not None
-        before = (conn.autocommit, conn.readonly, conn.isolation_level, conn.deferrable)
-        turn.in_transaction = conn.in_block = True
-        conn.ended = False
+        turn.in_transaction = True
+        before = conn.settings
         try:
-            # psycopg2 sends BEGIN with the first statement: until then no connection of the proxy's pool is taken.
-            conn.autocommit = False
-            if read_only:
-                conn.readonly = True
-            if isolation:
-                conn.isolation_level = isolation
+            conn.begin_block(read_only=read_only, isolation=isolation)
             with self._explaining(turn):
                 yield
             self._commit(turn)
         except BaseException as error:
             _roll_back(conn)
-            if conn.ended:
+            if conn.state.ended:
                 error.add_note(_ENDED)
             if isinstance(error, psycopg2.Error) and error.pgcode == "40003":
                 error.add_note("40003: whether the statement was completed is unknown")
             raise
         finally:
-            turn.in_transaction = conn.in_block = False
-            if not conn.closed and conn.get_transaction_status() == TRANSACTION_STATUS_IDLE:
-                # Before autocommit: with it on, psycopg2 would send a SET for each.
-                autocommit, conn.readonly, conn.isolation_level, conn.deferrable = before
-                conn.autocommit = autocommit
+            turn.in_transaction = False
+            conn.end_block(before)
 
     def _commit(self, turn: Loan) -> None:
         conn = turn.conn
         assert conn is not None
         status = conn.info.transaction_status
         if status == TRANSACTION_STATUS_INERROR:
-            kept = "what came after the work's own COMMIT" if conn.ended else "all"
+            kept = "what came after the work's own COMMIT" if conn.state.ended else "all"
             raise NotCommitted(
                 f"a statement failed inside transaction() and its error was caught: {kept} was rolled back"
             )
@@ -492,11 +486,11 @@ class Keeper:
     def _outcome(turn: Loan) -> bool | None:
         """Tell whether work that was lost now may have been kept: False is certainly not."""
         conn = turn.conn
-        return False if turn.in_transaction and conn is not None and not conn.ended else None
+        return False if turn.in_transaction and conn is not None and not conn.state.ended else None
 
     def _lost(self, turn: Loan, cause: str, *, committed: bool | None) -> ConnectionLost:
         turn.condemned = "lost"
-        if turn.conn is not None and turn.conn.ended and turn.in_transaction:
+        if turn.conn is not None and turn.conn.state.ended and turn.in_transaction:
             cause = f"{cause}; {_ENDED}"
         self._log.write("WARNING", "connection lost", committed=committed, cause=cause)
         return ConnectionLost(self._settings.target, cause, committed=committed)

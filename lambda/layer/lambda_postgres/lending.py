@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _CONTEXTLIB = vars(contextlib)
 _GENERATOR = 0x20 | 0x200  # inspect.CO_GENERATOR and CO_ASYNC_GENERATOR: importing inspect takes 10 ms
 _LOOK_SECONDS = 0.2
-_FRESH_SECONDS = 1.0  # a socket that answered so lately is not half-open
 _HALF_OPEN_MILLISECONDS = 12_000  # with less time left, a silent socket is given up sooner than by default
 
 
@@ -86,11 +85,12 @@ class Loan:
             conn = self.conn
             if conn is None and self._ready:
                 # No round trip: one look at the socket, which is quiet when all is well.
-                now = keeper._clock()
-                if not keeper._used_at <= now < keeper._lent_until or keeper._readable(0):
+                if not keeper._used_at <= keeper._clock() < keeper._lent_until or keeper._readable(0):
                     keeper._make_ready(context)
-                if context is not None and (keeper._impatient or now - keeper._used_at > _FRESH_SECONDS):
-                    keeper._adapt_patience(context.get_remaining_time_in_millis())
+                if context is not None:
+                    left = context.get_remaining_time_in_millis()
+                    if left < _HALF_OPEN_MILLISECONDS or keeper._impatient:
+                        keeper._adapt_patience(left)
                 conn = self.conn = keeper._connection
                 keeper._lent_until = 0.0  # until it has come back and been found fit
             frame = sys._getframe(1)
@@ -106,7 +106,7 @@ class Loan:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         try:
-            if error is not None and self._explaining and self._ref is not None and isinstance(error, psycopg2.Error):
+            if error is not None and self._explaining and isinstance(error, psycopg2.Error) and self._ref is not None:
                 explained = self._keeper._explain(self.outermost, error, committing=False)
                 if explained is not None:
                     raise explained from error
@@ -142,7 +142,9 @@ class Loan:
                 keeper._holding.pop(0, None)
                 if keeper._turns.waiting:
                     keeper._turns.wake()
-        self.conn = self._ref = self.condemned = self._inner = self._generator = None
+        self.conn = self._ref = None
+        if self.condemned or self._inner or self._generator:
+            self.condemned = self._inner = self._generator = None
 
     def _end_inside(self, outer: Loan) -> None:
         if outer._inner is not None:

@@ -78,7 +78,28 @@ def by_autocommit_for_a_while(conn):
     conn.autocommit = False
 
 
+def by_two_phases(conn):
+    conn.tpc_begin(conn.xid(0, "transaction", "branch"))
+    write(conn)
+    conn.tpc_commit()
+
+
+def by_set_session(conn):
+    conn.set_session(autocommit=True)
+    write(conn)
+    conn.set_session(autocommit=False)
+
+
+def by_isolation_level(conn):
+    conn.set_isolation_level(0)
+    write(conn)
+    conn.set_isolation_level(1)
+
+
 ENDINGS = [
+    by_two_phases,
+    by_set_session,
+    by_isolation_level,
     by_with,
     by_method,
     by_method_and_on,
@@ -401,6 +422,20 @@ def test_conflicts_inside_an_outer_transaction_are_the_outermosts(keeper):
 
 
 # --- errors of connections that are not ours
+
+
+def test_a_database_behind_ours_that_cannot_be_reached_is_not_ours(keeper, server):
+    with server.administrator("app") as cursor:
+        try:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS dblink")
+        except psycopg2.Error:
+            pytest.skip("this PostgreSQL is without dblink")
+    with keeper.connection() as before:
+        pass
+    with pytest.raises(psycopg2.errors.SqlclientUnableToEstablishSqlconnection), keeper.transaction() as conn:
+        conn.cursor().execute("SELECT * FROM dblink('host=127.0.0.1 port=1 password=x', 'SELECT 1') AS t(a int)")
+    with keeper.connection() as again:
+        assert again is before
 
 
 @pytest.mark.parametrize("code", ["08001", "08006", "57P01", "57P03", "25P03"])

@@ -17,6 +17,7 @@ RARELY_USED = [
     "urllib.request",
     "dataclasses",
     "inspect",
+    "asyncio",
     "random",
     "botocore",
     "boto3",

@@ -6,7 +6,7 @@ import json
 
 import psycopg2
 import pytest
-from lambda_postgres import Keeper
+from lambda_postgres import Keeper, session
 from lambda_postgres.pinning import explain_lasting
 from psycopg2 import extensions, extras
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
@@ -325,6 +325,16 @@ def test_cursors_are_made_in_every_way_that_psycopg2_knows(keeper):
 )
 def test_what_a_statement_leaves_is_read_from_its_text(sql, lasting, ends):
     assert explain_lasting(sql) == (lasting, ends)
+
+
+def test_no_number_of_different_statements_fills_the_memory(keeper, monkeypatch):
+    monkeypatch.setattr(session, "_KNOWN_AT_MOST", 3)
+    monkeypatch.setattr(session, "_known", set())
+    with keeper.connection() as conn, conn.cursor() as cursor:
+        for number in range(10):
+            cursor.execute(f"SELECT {number}")
+            assert f"SELECT {number}" in session._known
+            assert len(session._known) <= 3
 
 
 def test_the_guard_leaves_as_little_behind(settings):

@@ -107,6 +107,18 @@ def test_a_notice_on_an_idle_connection_is_no_death(keeper, server):
             cursor.execute("SELECT pg_reload_conf()")
 
 
+def test_a_connection_that_does_not_stop_talking_is_replaced(keeper, monkeypatch, capsys):
+    with keeper.connection() as first:
+        pass
+    looks = []
+    monkeypatch.setattr(keeper, "_readable", lambda _: looks.append(1) or [(0, 1)])
+    with keeper.connection() as another:
+        assert another is not first
+    assert first.closed
+    assert len(looks) == 4, "one at lending, three while reading what came"
+    assert reasons(capsys) == ["first use", "lost while idle"]
+
+
 def test_a_connection_closed_by_the_borrower_is_replaced(keeper):
     with keeper.connection() as conn:
         conn.close()

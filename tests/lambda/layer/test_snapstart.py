@@ -69,6 +69,26 @@ def test_without_warm_no_connection_is_in_the_snapshot(snapped, hooks, capsys):
     assert reasons(capsys) == ["first use", "closed"]
 
 
+def test_a_snapshot_takes_the_connection_from_a_suspended_generator(snapped, hooks):
+    snapshot, restore = hooks
+
+    def numbers():
+        with snapped.connection() as conn:
+            yield conn
+
+    generator = numbers()
+    old = next(generator)
+    snapped.warm()
+    snapshot()
+    assert old.closed
+    restore()
+    with snapped.connection() as conn:
+        generator.close()
+        conn.cursor().execute("SELECT 1")
+    with snapped.connection() as again:
+        assert again is conn
+
+
 def test_a_restored_environment_does_not_connect_unless_it_was_warmed(snapped, hooks):
     snapshot, restore = hooks
     snapshot()

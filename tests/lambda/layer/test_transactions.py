@@ -280,6 +280,7 @@ def test_a_full_pool_of_the_proxy_is_an_error_of_its_own(keeper):
             " USING ERRCODE = '08000'; END$$"
         )
     assert caught.value.sqlstate == "08000"
+    assert caught.value.transient
     with keeper.connection() as again:
         assert again is conn
         assert again.info.transaction_status == TRANSACTION_STATUS_IDLE
