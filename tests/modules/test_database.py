@@ -200,7 +200,8 @@ def test_rds_may_watch_the_system_for_this_account(standing: Plan) -> None:
     assert instance["monitoring_role_arn"] == arn("aws_iam_role", "monitoring")
     assert instance["monitoring_interval"] == 60
     assert grants(standing["module.database.aws_iam_role.monitoring"]["assume_role_policy"]) == {
-        "Allow monitoring.rds.amazonaws.com sts:AssumeRole if aws:SourceAccount is 111122223333"
+        "Allow monitoring.rds.amazonaws.com sts:AssumeRole"
+        " if aws:SourceArn is like arn:aws:rds:us-east-1:111122223333:db:app and aws:SourceAccount is 111122223333"
     }
     attached = standing["module.database.aws_iam_role_policy_attachment.monitoring"]
     assert attached["policy_arn"] == "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"

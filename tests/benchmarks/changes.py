@@ -1,0 +1,263 @@
+"""Change a deployed environment in every way that users do, under constant invocations: python tests/benchmarks/changes.py.
+
+terraform/dev stands on a local stack and is changed step by step through an override file. For each step: what the plan
+said, how many invocations were made and failed meanwhile, whether the next plan is empty, and the seconds it took.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from local.stack import REGION, ROOT, Stack
+from tests.local.deployment import Load
+
+OUTPUT = ROOT / "build" / "output"
+NO_CHANGES, CHANGES = 0, 2
+PAUSE_SECONDS = 0.2
+
+Modules = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Row:
+    """What one step showed."""
+
+    step: str
+    plan: str
+    warnings: int = 0
+    invocations: int = 0
+    failed: int = 0
+    empty: str = "–"
+    seconds: float = 0
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        cells = (self.step, self.plan, self.warnings, self.invocations, self.failed, self.empty, f"{self.seconds:.0f}")
+        return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+class Environment:
+    """terraform/dev in a tree of its own, whose module calls the steps change."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.root = folder / "tree" / "terraform" / "dev"
+        shutil.copytree(ROOT / "terraform" / "dev", self.root, ignore=shutil.ignore_patterns(".terraform"))
+        (folder / "tree" / "modules").symlink_to(ROOT / "modules")
+        packages = folder / "tree" / "build" / "output"
+        packages.mkdir(parents=True)
+        for archive in OUTPUT.glob("*.zip"):
+            shutil.copy(archive, packages)
+        self.packages = packages
+        self.modules: Modules = {}
+        self.state = stack.folder_of("dev") / "terraform.tfstate"
+
+    def write(self) -> None:
+        """Write what the steps have changed so far."""
+        proxy = self.modules.get("proxy", {})
+        changed = {name: arguments for name, arguments in self.modules.items() if name != "proxy"}
+        (self.root / "override.tf.json").write_text(json.dumps({"module": changed} if changed else {}))
+        (self.root / "proxy.tf.json").write_text(json.dumps({"module": {"proxy": proxy}} if proxy else {}))
+
+    def terraform(self, *arguments: str, expect: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
+        command = ["terraform", f"-chdir={self.root}", arguments[0], "-no-color", *arguments[1:]]
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        with (self.folder / "commands.log").open("a") as log:
+            log.write(f"$ {' '.join(command)}\n{done.stdout}")
+        if done.returncode not in expect:
+            raise RuntimeError(done.stdout[-3000:])
+        return done
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["make", *arguments, "ENV=dev", "AUTO_APPROVE=1"],
+            cwd=ROOT, env=self.stack.environment(), stdin=subprocess.DEVNULL, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        with (self.folder / "commands.log").open("a") as log:
+            log.write(f"$ make {' '.join(arguments)}\n{done.stdout}")
+        return done
+
+    def invoke(self) -> None:
+        """Invoke the function as its callers do."""
+        answer = self._lambda().invoke(FunctionName="app-dev:live", Payload=b"{}")
+        payload = json.load(answer["Payload"])
+        if "FunctionError" in answer or payload.get("statusCode") != 200:
+            raise RuntimeError(str(payload)[:300])
+
+    def invoke_cold(self) -> None:
+        """Invoke in a new execution environment."""
+        self.stack.function_deleted("app-dev")  # ends the warm ones
+        self.invoke()
+
+    def _lambda(self) -> Any:
+        variables = self.stack.variables()
+        return boto3.client(
+            "lambda",
+            REGION,
+            endpoint_url=self.stack.url,
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        )
+
+
+def measure(environment: Environment, step: str, change: Callable[[], object], after: Callable[[], object]) -> Row:
+    """Make one change and apply it while the function is invoked, warm and cold; then plan again."""
+    change()
+    environment.write()
+    began = time.monotonic()
+    plan_file = environment.folder / "plan"
+    try:
+        plan = environment.terraform(
+            "plan", "-detailed-exitcode", f"-out={plan_file}", expect=(NO_CHANGES, CHANGES)
+        ).stdout
+    except RuntimeError as error:
+        return Row(step, f"refused: {' '.join(str(error).split())[-200:]}", seconds=time.monotonic() - began)
+    row = Row(step, _summary(plan), warnings=plan.count("Warning:"))
+    load = Load()
+    if environment.state.exists():
+        load.add("warm", environment.invoke)
+        load.add("cold", environment.invoke_cold)
+    try:
+        with load.going_on(pause_seconds=PAUSE_SECONDS):
+            if row.plan != "No changes":
+                environment.terraform("apply", str(plan_file))
+            after()
+    except RuntimeError as error:
+        row.plan += f"; apply failed: {' '.join(str(error).split())[-300:]}"
+    row.seconds = time.monotonic() - began
+    row.invocations, row.failures = sum(load.done.values()) + len(load.failures), load.failures
+    row.failed = len(load.failures)
+    code = environment.terraform("plan", "-detailed-exitcode", expect=(NO_CHANGES, 1, CHANGES)).returncode
+    row.empty = "yes" if code == NO_CHANGES else "NO"
+    return row
+
+
+def _summary(plan: str) -> str:
+    found = re.search(r"Plan: (\d+) to add, (\d+) to change, (\d+) to destroy", plan)
+    return f"+{found[1]} ~{found[2]} -{found[3]}" if found else "No changes"
+
+
+def _nothing() -> None:
+    pass
+
+
+def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
+    """The steps: name, what changes, what is done after the apply."""
+    modules = environment.modules
+
+    def set_(module: str, **arguments: Any) -> Callable[[], object]:
+        return lambda: modules.setdefault(module, {}).update(copy.deepcopy(arguments))
+
+    def add_to(package: str, path: str, text: str) -> Callable[[], object]:
+        def change() -> None:
+            with zipfile.ZipFile(environment.packages / f"{package}.zip", "a") as archive:
+                archive.writestr(path, text)
+
+        return change
+
+    def proxied(name: str) -> Callable[[], object]:
+        def change() -> None:
+            modules["network"] = modules.get("network", {}) | {
+                "paths": [["function", "proxy", "database"], ["bootstrap", "database"]]
+            }
+            modules["function"] = modules.get("function", {}) | {"connection": "${module.proxy.connection}"}
+            modules["proxy"] = {
+                "source": "../../modules/proxy",
+                "name": name,
+                "network": "${module.network}",
+                "database": "${module.database}",
+                "application": "${module.bootstrap.application}",
+            }
+
+        return change
+
+    def direct() -> None:
+        del modules["proxy"], modules["network"]["paths"], modules["function"]["connection"]
+
+    yield "first apply", _nothing, _nothing
+    yield "no change", _nothing, _nothing
+    yield "class", set_("database", instance_class="db.t4g.small", max_connections=90), _nothing
+    yield "storage", set_("database", storage={"allocated_gib": 30, "max_gib": 100}), _nothing
+    yield "17 → 18", set_("database", postgres_version=18), _nothing
+    yield "max_connections", set_("database", max_connections=120), _nothing
+    yield "make reboot", _nothing, lambda: _succeeded(environment.make("reboot"))
+    yield "code", add_to("function", "note.txt", "another version"), _nothing
+    yield "migration", add_to("bootstrap", "migrations/0002_notes.sql", "CREATE TABLE notes (id bigint);\n"), _nothing
+    yield "proxy on", proxied("app-dev"), _nothing
+    yield "pool", lambda: modules["proxy"].update(pool={"max_percent": 100, "max_idle_percent": 20}), _nothing
+    yield "proxy renamed", proxied("app-dev-b"), _nothing
+    yield "zone appended", set_("network", zone_ids=["use1-az1", "use1-az2", "use1-az4"]), _nothing
+    yield (
+        "zone appended, proxy renamed",
+        lambda: (proxied("app-dev-c")(), modules["network"].update(zone_ids=["use1-az1", "use1-az2", "use1-az4"])),
+        _nothing,
+    )
+    yield "proxy off", direct, _nothing
+    yield "protection on", set_("database", deletion_protection=True), _nothing
+    yield "destroy while protected", _nothing, lambda: _refused(environment.make("destroy"))
+    yield "protection off", set_("database", deletion_protection=False), _nothing
+
+
+def _succeeded(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode:
+        raise RuntimeError(done.stdout[-1000:])
+
+
+def _refused(done: subprocess.CompletedProcess[str]) -> None:
+    if not done.returncode:
+        raise RuntimeError("it was not refused")
+
+
+def main() -> int:
+    """Run all steps, then destroy and deploy again under the same name; print the table."""
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack") as stack:
+        environment = Environment(stack, Path(folder))
+        environment.write()
+        environment.terraform("init", "-reconfigure", "-lockfile=readonly", f"-backend-config=path={environment.state}")
+        print("| step | plan | warnings | invocations | failed | next plan empty | seconds |")
+        print("|---|---|---|---|---|---|---|")
+        rows = []
+        for name, change, after in steps(environment):
+            row = measure(environment, name, change, after)
+            rows.append(row)
+            print(row, flush=True)
+        for name, arguments in (
+            ("destroy", ("apply", "-destroy", "-auto-approve")),
+            ("deploy again", ("apply", "-auto-approve")),
+        ):
+            began = time.monotonic()
+            done = environment.terraform(*arguments, expect=(0, 1))
+            said = re.search(r"(Apply|Destroy) complete! .*", done.stdout)
+            print(Row(name, said[0] if said else done.stdout[-300:], seconds=time.monotonic() - began), flush=True)
+        environment.invoke()
+        for row in rows:
+            for failure in row.failures[:3]:
+                print(f"{row.step}: {failure}")
+        if log := (Path(folder) / "commands.log"):
+            shutil.copy(log, OUTPUT / "changes.log")
+        environment.terraform("apply", "-destroy", "-auto-approve", expect=(0, 1))
+    return int(any(row.failed or row.empty == "NO" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
