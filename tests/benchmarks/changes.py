@@ -1,4 +1,4 @@
-"""Change a deployed environment in every way that users do, under constant invocations: python tests/benchmarks/changes.py.
+"""Change a deployed environment in every way that users do, under constant invocations.
 
 terraform/dev stands on a local stack and is changed step by step through an override file. For each step: what the plan
 said, how many invocations were made and failed meanwhile, whether the next plan is empty, and the seconds it took.
@@ -41,7 +41,7 @@ class Row:
     warnings: int = 0
     invocations: int = 0
     failed: int = 0
-    empty: str = "–"
+    empty: str = "-"
     seconds: float = 0
     failures: list[str] = field(default_factory=list)
 

@@ -199,7 +199,8 @@ def test_flow_logs_of_this_account_write_into_their_group_and_nothing_else(stand
     role = standing["module.network.aws_iam_role.flow_logs"]
     assert grants(role["assume_role_policy"]) == {
         "Allow vpc-flow-logs.amazonaws.com sts:AssumeRole"
-        " if aws:SourceArn is like arn:aws:ec2:us-east-1:111122223333:vpc-flow-log/* and aws:SourceAccount is 111122223333"
+        " if aws:SourceArn is like arn:aws:ec2:us-east-1:111122223333:vpc-flow-log/*"
+        " and aws:SourceAccount is 111122223333"
     }
     group = arn("aws_cloudwatch_log_group", "flow")
     assert grants(standing["module.network.aws_iam_role_policy.flow_logs"]["policy"]) == {
