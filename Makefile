@@ -197,7 +197,7 @@ terraform-version:
 ##@ Code
 
 test: .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Run every test, one full apply of dev and prod among them
-	@$(TOOLS)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(TOOLS)/pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, Python and shell
 	@$(TERRAFORM) fmt -check -diff -recursive

@@ -12,6 +12,17 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+# They apply with Terraform, which takes minutes but mostly waits: the others run beside them.
+APPLIED = (
+    "tests/terraform/test_apply.py",
+    "tests/terraform/test_restore.py",
+    "tests/terraform/test_second_apply.py",
+    "tests/modules/test_database_changes.py",
+    "tests/terraform/test_order_of_removal.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the full apply, which takes minutes but mostly waits: the others run beside it."""
-    items.sort(key=lambda item: item.path.name != "test_apply.py" or item.path.parent.name != "terraform")
+    """Begin with the longest."""
+    order = {path: number for number, path in enumerate(APPLIED)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))

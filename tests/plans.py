@@ -303,6 +303,10 @@ def _clean_environment() -> Iterator[None]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "CHECKPOINT_DISABLE": "1",
     }
+    if "AWS_ENDPOINT_URL" in os.environ:  # a test's own account, with its key
+        mine |= {
+            name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name in os.environ
+        }
     theirs = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TF_DATA_DIR", "TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE")
     with patch.dict(os.environ, mine):
         for name in [name for name in os.environ if name.startswith(theirs)]:

@@ -30,6 +30,7 @@ case "$*" in
 *" plan "*) for last; do :; done; echo x >>"$home/plans"; wc -l <"$home/plans" >"${last#-out=}"; echo "$last" ;;
 *" apply "*) for last; do :; done; cat "$last" >>"$home/applied" ;;
 *" output "*) cat "$home/output" ;;
+*" show "*) echo '{}' ;;
 esac
 """
 

@@ -17,7 +17,10 @@ def correct(moto: Moto) -> None:
 
 
 def rotation_can_be_repeated(moto: Moto) -> None:
-    """RotateSecret works again when AWSPENDING stands at the current version, and keeps the function it was given."""
+    """RotateSecret works again when AWSPENDING stands at the current version, and keeps the function it was given.
+
+    It turns rotation on before the function is invoked (Secrets Manager API reference: RotateSecret, RotationEnabled).
+    """
 
     @moto.around(SecretsManagerBackend, "rotate_secret")
     def rotate(original: Method, self: Any, secret_id: str, **given: Any) -> Any:
@@ -26,6 +29,7 @@ def rotation_can_be_repeated(moto: Moto) -> None:
                 if {"AWSCURRENT", "AWSPENDING"} <= set(version["version_stages"]):
                     version["version_stages"].remove("AWSPENDING")
             given["rotation_lambda_arn"] = given.get("rotation_lambda_arn") or secret.rotation_lambda_arn or None
+            secret.rotation_enabled = True  # before the first step, which may ask
         return original(self, secret_id, **given)
 
 

@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
-
-from local.stack import REGION, ROOT, Stack
+from local.stack import ROOT, Stack
 from tests.local.deployment import Load
+from tools.await_target import await_target
 
 OUTPUT = ROOT / "build" / "output"
 NO_CHANGES, CHANGES = 0, 2
 PAUSE_SECONDS = 0.2
+TARGET_DELAY_SECONDS = 5
+ZONES = ["use1-az1", "use1-az2", "use1-az4"]
 
 Modules = dict[str, dict[str, Any]]
 
@@ -56,23 +57,25 @@ class Environment:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
         self.folder = folder
-        self.root = folder / "tree" / "terraform" / "dev"
+        self.tree = folder / "tree"
+        self.root = self.tree / "terraform" / "dev"
+        self.packages = self.tree / "build" / "output"
         shutil.copytree(ROOT / "terraform" / "dev", self.root, ignore=shutil.ignore_patterns(".terraform"))
-        (folder / "tree" / "modules").symlink_to(ROOT / "modules")
-        packages = folder / "tree" / "build" / "output"
-        packages.mkdir(parents=True)
+        self.packages.mkdir(parents=True)
+        for place in (Path(), Path("build"), Path("terraform")):
+            for path in (ROOT / place).iterdir():
+                if not (self.tree / place / path.name).exists() and path.name != ".local":
+                    (self.tree / place / path.name).symlink_to(path)
         for archive in OUTPUT.glob("*.zip"):
-            shutil.copy(archive, packages)
-        self.packages = packages
+            shutil.copy(archive, self.packages)
         self.modules: Modules = {}
+        self.proxies: Modules = {}
         self.state = stack.folder_of("dev") / "terraform.tfstate"
 
     def write(self) -> None:
         """Write what the steps have changed so far."""
-        proxy = self.modules.get("proxy", {})
-        changed = {name: arguments for name, arguments in self.modules.items() if name != "proxy"}
-        (self.root / "override.tf.json").write_text(json.dumps({"module": changed} if changed else {}))
-        (self.root / "proxy.tf.json").write_text(json.dumps({"module": {"proxy": proxy}} if proxy else {}))
+        for file, calls in (("override.tf.json", self.modules), ("proxies.tf.json", self.proxies)):
+            (self.root / file).write_text(json.dumps({"module": calls} if calls else {}))
 
     def terraform(self, *arguments: str, expect: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
         environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
@@ -90,7 +93,7 @@ class Environment:
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["make", *arguments, "ENV=dev", "AUTO_APPROVE=1"],
-            cwd=ROOT, env=self.stack.environment(), stdin=subprocess.DEVNULL, text=True, check=False,
+            cwd=self.tree, env=self.stack.environment(), stdin=subprocess.DEVNULL, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         with (self.folder / "commands.log").open("a") as log:
@@ -110,14 +113,7 @@ class Environment:
         self.invoke()
 
     def _lambda(self) -> Any:
-        variables = self.stack.variables()
-        return boto3.client(
-            "lambda",
-            REGION,
-            endpoint_url=self.stack.url,
-            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-        )
+        return self.stack.client("lambda")
 
 
 def measure(environment: Environment, step: str, change: Callable[[], object], after: Callable[[], object]) -> Row:
@@ -175,13 +171,15 @@ def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object],
 
         return change
 
-    def proxied(name: str) -> Callable[[], object]:
+    proxied = ["function", "proxy", "database"]
+    migrated = ["bootstrap", "database"]
+
+    def beside(call: str, name: str) -> Callable[[], object]:
+        """Make a proxy, to which nothing leads yet."""
+
         def change() -> None:
-            modules["network"] = modules.get("network", {}) | {
-                "paths": [["function", "proxy", "database"], ["bootstrap", "database"]]
-            }
-            modules["function"] = modules.get("function", {}) | {"connection": "${module.proxy.connection}"}
-            modules["proxy"] = {
+            set_("network", paths=[["function", "database"], proxied, migrated])()
+            environment.proxies[call] = {
                 "source": "../../modules/proxy",
                 "name": name,
                 "network": "${module.network}",
@@ -191,8 +189,26 @@ def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object],
 
         return change
 
+    def led(call: str) -> Callable[[], object]:
+        """Lead the function to a proxy that stands, and take the others away."""
+
+        def change() -> None:
+            set_("network", paths=[proxied, migrated])()
+            set_("function", connection=f"${{module.{call}.connection}}")()
+            for other in set(environment.proxies) - {call}:
+                del environment.proxies[other]
+
+        return change
+
     def direct() -> None:
-        del modules["proxy"], modules["network"]["paths"], modules["function"]["connection"]
+        environment.proxies.clear()
+        del modules["network"]["paths"], modules["function"]["connection"]
+
+    def ready() -> None:
+        """Wait as make deploy does."""
+        names = [proxy["name"] for proxy in environment.proxies.values()]
+        for name in names:
+            await_target(environment.stack.client("rds"), name, timeout_seconds=60, say=lambda _: None)
 
     yield "first apply", _nothing, _nothing
     yield "no change", _nothing, _nothing
@@ -203,16 +219,19 @@ def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object],
     yield "make reboot", _nothing, lambda: _succeeded(environment.make("reboot"))
     yield "code", add_to("function", "note.txt", "another version"), _nothing
     yield "migration", add_to("bootstrap", "migrations/0002_notes.sql", "CREATE TABLE notes (id bigint);\n"), _nothing
-    yield "proxy on", proxied("app-dev"), _nothing
-    yield "pool", lambda: modules["proxy"].update(pool={"max_percent": 100, "max_idle_percent": 20}), _nothing
-    yield "proxy renamed", proxied("app-dev-b"), _nothing
-    yield "zone appended", set_("network", zone_ids=["use1-az1", "use1-az2", "use1-az4"]), _nothing
+    yield "proxy made beside", beside("proxy", "app-dev"), ready
+    yield "led to the proxy", led("proxy"), _nothing
     yield (
-        "zone appended, proxy renamed",
-        lambda: (proxied("app-dev-c")(), modules["network"].update(zone_ids=["use1-az1", "use1-az2", "use1-az4"])),
+        "pool",
+        lambda: environment.proxies["proxy"].update(pool={"max_percent": 100, "max_idle_percent": 20}),
         _nothing,
     )
+    yield "another proxy beside", beside("other", "app-dev-b"), ready
+    yield "led to the other one", led("other"), _nothing
+    yield "zone appended under the same proxy", set_("network", zone_ids=ZONES), _nothing
+    yield "zone not appended", set_("network", zone_ids=ZONES[:2]), _nothing
     yield "proxy off", direct, _nothing
+    yield "zone appended", set_("network", zone_ids=ZONES), _nothing
     yield "protection on", set_("database", deletion_protection=True), _nothing
     yield "destroy while protected", _nothing, lambda: _refused(environment.make("destroy"))
     yield "protection off", set_("database", deletion_protection=False), _nothing
@@ -230,7 +249,10 @@ def _refused(done: subprocess.CompletedProcess[str]) -> None:
 
 def main() -> int:
     """Run all steps, then destroy and deploy again under the same name; print the table."""
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack") as stack:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Stack(Path(folder) / "stack", target_delay_seconds=TARGET_DELAY_SECONDS) as stack,
+    ):
         environment = Environment(stack, Path(folder))
         environment.write()
         environment.terraform("init", "-reconfigure", "-lockfile=readonly", f"-backend-config=path={environment.state}")

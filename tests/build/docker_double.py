@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -41,17 +42,27 @@ def build(dockerfile: Path, context: Path, image: Path, destination: Path) -> No
                 copy(image / source.lstrip("/"), destination / target.lstrip("/"))
             case "COPY", [*sources, target]:
                 for source in sources:
-                    copy(context / source, image / target.lstrip("/"))
+                    copy(context / source, image / target.lstrip("/"), ignored(dockerfile))
             case "RUN", _:
                 run(next(line for line in lines if line.startswith("RUN ") and shlex.split(line)[1:] == words), image)
             case _:
                 sys.exit(f"The double does not know: {instruction}")
 
 
-def copy(source: Path, target: Path) -> None:
+def ignored(dockerfile: Path) -> set[str]:
+    """The paths that Dockerfile.dockerignore takes out of the context by name."""
+    lines = dockerfile.with_name(f"{dockerfile.name}.dockerignore").read_text().splitlines()
+    return {line for line in lines if not line.startswith(("*", "!"))}
+
+
+def copy(source: Path, target: Path, left_out: Collection[str] = ()) -> None:
     """Copy as COPY does: a folder's content, or a file into a folder."""
+
+    def not_copied(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if any(f"{folder}/{name}".endswith(f"/{path}") for path in left_out)]
+
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=not_copied)
     else:
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)

@@ -53,7 +53,7 @@ def test_the_layer_holds_the_library_psycopg2_and_its_licence(layer: Path) -> No
 
 
 def test_installers_leave_nothing(layer: Path) -> None:
-    assert {path.name for path in layer.iterdir()} == {"certificates", "python", "sbom.cdx.json"}
+    assert {path.name for path in layer.iterdir()} == {"certificates", "licenses", "python", "sbom.cdx.json"}
     packages = {path.name for path in (layer / "python").iterdir()}
     assert packages - {"lambda_postgres", "psycopg2", "psycopg2_binary.libs"} == {"psycopg2_binary-2.9.13.dist-info"}
     assert not {"INSTALLER", "RECORD", "REQUESTED", ".lock"} & {path.name for path in layer.rglob("*")}

@@ -195,6 +195,15 @@ def parameter_group(aws: Account, name: str) -> None:
     aws.rds.modify_db_parameter_group(DBParameterGroupName=name, Parameters=[parameter])
 
 
+def log_key(kms: Any) -> str:
+    """Make a key that log groups may have."""
+    users = {"AWS": "arn:aws:iam::123456789012:root"}, {"Service": f"logs.{REGION}.amazonaws.com"}
+    allowed = [{"Effect": "Allow", "Principal": user, "Action": "kms:*", "Resource": "*"} for user in users]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    arn: str = kms.create_key(Policy=policy)["KeyMetadata"]["Arn"]
+    return arn
+
+
 def package(**files: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import boto3
 import pytest
 
 from local.stack import REGION, Stack
 from tests import plans
+from tests.local.account import log_key
 
 
 class Database:
@@ -36,9 +36,7 @@ class Database:
         }
 
     def client(self, service: str) -> Any:
-        given = self.stack.variables()
-        keys = {name: given[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
-        return boto3.client(service, REGION, endpoint_url=self.stack.url, **keys)
+        return self.stack.client(service)
 
     def plan(self, **changes: Any) -> plans.Plan:
         """Plan with other arguments; those of a plan that Terraform makes stay."""
@@ -86,14 +84,15 @@ class Database:
         return {
             "subnet_ids": [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]],
             "security_group_ids": {"database": group},
-            "log_key_arn": self.client("kms").create_key()["KeyMetadata"]["Arn"],
+            "log_key_arn": log_key(self.client("kms")),
+            "location": {"partition": "aws", "region": "us-east-1", "account": "123456789012"},
         }
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     folder = tmp_path_factory.mktemp("root")
-    with Stack(tmp_path_factory.mktemp("stack")) as stack, patch.dict(os.environ, {"AWS_ENDPOINT_URL": stack.url}):
+    with Stack(tmp_path_factory.mktemp("stack")) as stack, patch.dict(os.environ, stack.variables()):
         database = Database(folder.resolve(), stack)
         database.apply()
         yield database

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.control_plane import ControlPlane
-from tests.local.account import Account, Recorder, running
+from tests.local.account import Account, Recorder, log_key, running
 from tests.plans import ARGUMENTS, ROOT, _write_zip
 
 DESTROY_SECONDS = 420  # the provider would wait 45 minutes for interfaces that stay
@@ -24,7 +24,7 @@ def account() -> Iterator[Account]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, account: Account) -> Path:
     """Write a root of the module, of which a test may change its copy."""
     shutil.copytree(ROOT / "modules" / "function", tmp_path / "modules" / "function")
     folder = tmp_path / "root"
@@ -36,7 +36,8 @@ def root(tmp_path: Path) -> Path:
         "vpc_id": "${aws_vpc.main.id}",
         "subnet_ids": ["${aws_subnet.main.id}"],
         "security_group_ids": {"function": "${aws_security_group.hop.id}"},
-        "log_key_arn": ARGUMENTS["function"]["network"]["log_key_arn"],
+        "log_key_arn": log_key(account.kms),
+        "location": {"partition": "aws", "region": "us-east-1", "account": "123456789012"},
     }
     document = {
         "provider": {"aws": {"region": "us-east-1"}},

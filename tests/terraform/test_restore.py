@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from local.stack import ROOT, Stack
 from tests import plans
+from tests.local.account import log_key
 from tools.await_target import await_target
 
 NAME = "app"
@@ -72,9 +72,7 @@ class Story:
         return self
 
     def client(self, service: str) -> Any:
-        given = self.stack.variables()
-        keys = {name: given[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
-        return boto3.client(service, "us-east-1", endpoint_url=self.stack.url, **keys)
+        return self.stack.client(service)
 
     def _write(self, **database: Any) -> None:
         """Call the two modules, in the account's default network."""
@@ -91,7 +89,7 @@ class Story:
         (self.root / "main.tf.json").write_text(json.dumps(root))
 
     def _make_network(self) -> None:
-        ec2, key = self.client("ec2"), self.client("kms").create_key()["KeyMetadata"]["Arn"]
+        ec2, key = self.client("ec2"), log_key(self.client("kms"))
         group = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["default"]}])
         group_id = group["SecurityGroups"][0]["GroupId"]
         hop = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group_id}]}
@@ -103,6 +101,7 @@ class Story:
             "subnet_ids": subnets,
             "security_group_ids": dict.fromkeys(("database", "proxy"), group_id),
             "log_key_arn": key,
+            "location": {"partition": "aws", "region": "us-east-1", "account": "123456789012"},
         }
         application = {"secret_arn": secret, "key_arn": key}
         (self.root / "network.json").write_text(json.dumps({"network": network, "application": application}))

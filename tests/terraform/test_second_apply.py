@@ -43,7 +43,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def seen(stack: Stack) -> Broken:
     seen = Broken()
     life = Life("prod", stack, stack.folder_of("prod"), ROOT / "terraform" / "prod")
-    plan = ROOT / "build" / "output" / "prod.tfplan"
+    plan = life.folder / "prod.tfplan"
     life._init()
 
     def state() -> Any:

@@ -225,11 +225,11 @@ def test_a_finish_that_waited_for_another_rotation_looks_at_the_labels_again(
     target.rotate(late, *STEPS[:3])
     exclusive = rotation.exclusive
 
-    def wait_meanwhile(connection: Any) -> Any:
+    def wait_meanwhile(connection: Any, *locks: str) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(rotation, "exclusive", exclusive)
             target.rotate(target.begin_rotation())
-        return exclusive(connection)
+        return exclusive(connection, *locks)
 
     with monkeypatch.context() as patch:
         patch.setattr(rotation, "exclusive", wait_meanwhile)
