@@ -65,11 +65,14 @@ def restored_instances_begin_anew(moto: Moto) -> None:
     def restore(original: Method, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
         snapshot = self.describe_db_snapshots(None, db_snapshot_identifier=from_snapshot_id)[0]
         source = snapshot.database
-        managed, source.manage_master_user_password = source.manage_master_user_password, False
+        # The call takes no role for Enhanced Monitoring, and the snapshot's may be gone.
+        without = {"manage_master_user_password": False, "monitoring_interval": 0, "monitoring_role_arn": None}
+        kept = {name: getattr(source, name, None) for name in without}
+        vars(source).update(without)
         try:
             return original(self, from_snapshot_id, {**overrides, "content": getattr(snapshot, "content", None)})
         finally:
-            source.manage_master_user_password = managed
+            vars(source).update(kept)
 
 
 def copies_hold_what_their_source_holds(moto: Moto) -> None:
