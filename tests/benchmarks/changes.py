@@ -78,7 +78,7 @@ class Environment:
             (self.root / file).write_text(json.dumps({"module": calls} if calls else {}))
 
     def terraform(self, *arguments: str, expect: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-        environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
+        environment = self.stack.environment() | {"TF_DATA_DIR": str(self.state.parent / ".terraform")}
         command = ["terraform", f"-chdir={self.root}", arguments[0], "-no-color", *arguments[1:]]
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, text=True, check=False,
