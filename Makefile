@@ -32,9 +32,9 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH EVENT LOCAL_PORT LOCAL_STACK PYTHON SARIF TERRAFORM,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
   $(eval override $(name) := $$(value $(name))))
-export EVENT LOCAL_PORT SARIF
+export EVENT LOCAL_PORT SAMPLE SARIF SEED
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -56,7 +56,7 @@ ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
 # There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
-ifneq ($(LOCAL_STACK)$(filter demo test scan storm bench ledger,$(MAKECMDGOALS)),)
+ifneq ($(LOCAL_STACK)$(filter demo test scan storm bench ledger plan-time changes mutations,$(MAKECMDGOALS)),)
 unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
 endif
 ifneq ($(LOCAL_STACK),)
@@ -141,7 +141,7 @@ demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it start
 ##@ Environments
 
 # A plan that is shown is of one make alone: no other can put another in its place while the question is open.
-deploy destroy: override PLAN = $(PLANS)/$(ENV)-$$PPID.tfplan
+deploy destroy reboot: override PLAN = $(PLANS)/$(ENV)-$$PPID.tfplan
 
 plan: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= would change, and save that plan
 	$(make-plan)
@@ -248,7 +248,7 @@ changes: .venv/tools/requirements.txt .venv/runtime/requirements.txt package ter
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/changes.py
 
 mutations: .venv/tools/requirements.txt terraform-version ## Change one thing at a time in modules/ and see whether a plan test notices (SAMPLE=N SEED=S: only N of them)
-	@PYTHONPATH=. $(TOOLS)/python tests/mutations/run.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+	@PYTHONPATH=. $(TOOLS)/python tests/mutations/run.py $(if $(SAMPLE),--sample "$$SAMPLE") $(if $(SEED),--seed "$$SEED")
 
 ##@ Upkeep
 

@@ -9,6 +9,7 @@ plan shows.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -130,7 +131,7 @@ def _region(state: Any) -> str:
             parts = str((instance.get("attributes") or {}).get("arn", "")).split(":")
             if len(parts) > 5 and parts[3]:
                 return parts[3]
-    return str(boto3.session.Session().region_name)
+    return os.environ.get("AWS_REGION") or str(boto3.session.Session().region_name)
 
 
 if __name__ == "__main__":

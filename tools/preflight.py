@@ -7,6 +7,7 @@ are taken by what is not in the state.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -106,10 +107,6 @@ def _log_group(client: Client, name: str) -> bool:
     return any(group["logGroupName"] == name for group in groups)
 
 
-def _role(client: Client, name: str) -> Any:
-    return client("iam").get_role(RoleName=name)
-
-
 def _instance(client: Client, name: str) -> Any:
     return client("rds").describe_db_instances(DBInstanceIdentifier=name)
 
@@ -132,7 +129,6 @@ _NAMED: dict[str, tuple[str, Callable[[Client, str], bool]]] = {
     "aws_db_instance": ("identifier", _found("DBInstanceNotFound", _instance)),
     "aws_db_proxy": ("name", _found("DBProxyNotFound", _proxy)),
     "aws_db_subnet_group": ("name", _found("DBSubnetGroupNotFound", _subnet_group)),
-    "aws_iam_role": ("name", _found("NoSuchEntity", _role)),
     "aws_lambda_function": ("function_name", _found("ResourceNotFoundException", _function)),
 }
 
@@ -144,10 +140,10 @@ def _changes(plan: Any, kind: str) -> Iterator[tuple[str, Any]]:
 
 
 def _region(plan: Any) -> str | None:
-    """Return the region that the root's provider names; None: the environment's."""
+    """The region that the root names, else that of the environment: Terraform knows AWS_REGION, boto3 does not."""
     provider = plan.get("configuration", {}).get("provider_config", {}).get("aws", {})
     value: str | None = provider.get("expressions", {}).get("region", {}).get("constant_value")
-    return value
+    return value or os.environ.get("AWS_REGION")
 
 
 if __name__ == "__main__":

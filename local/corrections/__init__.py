@@ -20,7 +20,7 @@ from local.corrections import (
 )
 from local.corrections.moto import Method, Moto
 
-__all__ = ["Method", "Moto", "correct", "logs"]
+__all__ = ["Method", "Moto", "correct", "functions", "logs", "parameters"]
 
 _ROOMS = (
     instances,

@@ -38,12 +38,12 @@ def correct(moto: Moto) -> None:
     version_numbers_are_given_once(moto)
     the_account_limits_reservations(moto)
     functions_fall_idle(moto)
-    functions_leave_network_interfaces(moto)
     functions_keep_what_they_were_given(moto)
     functions_know_their_vpc(moto)
     functions_need_a_role_that_lambda_may_assume(moto)
     environment_variables_are_limited(moto)
     provisioned_concurrency_exists(moto)
+    functions_leave_network_interfaces(moto)  # around all that refuses: what is refused makes no interface
 
 
 def functions_keep_what_they_were_given(moto: Moto) -> None:

@@ -1,5 +1,5 @@
 output "application" {
-  description = "The application's database user with its secret, and iam_user, which logs in to the instance by IAM and acts as it (null where the instance takes no tokens). They exist after migration."
+  description = "The application's database user with its secret, and iam_user, which logs in by IAM and acts as it (or null)."
   value = {
     user       = var.application.user
     iam_user   = local.iam_user

@@ -1,5 +1,5 @@
 output "connection" {
-  description = "How a client connects straight to the instance: where, the ARN prefix to grant rds-db:connect on, the file of CA roots that verifies it, how many clients it bears, of a proxy the size of its pool and how long a client waits for it, how clients must log in (null: by IAM or by password), and whether it is the instance itself that they log in to."
+  description = "How a client connects straight to the instance, in the shape that the function module takes."
   value = {
     host                   = aws_db_instance.main.address
     port                   = aws_db_instance.main.port

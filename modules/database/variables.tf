@@ -88,7 +88,7 @@ variable "max_connections" {
 }
 
 variable "storage" {
-  description = "gp3: size at first, and the size up to which it grows by itself. From 400 GiB on, iops and throughput can be more than the 12000 and 500 MiB/s included."
+  description = "gp3: size at first, and size up to which it grows by itself. From 400 GiB on, iops and throughput_mib can be chosen."
   nullable    = false
   default     = {}
   type = object({

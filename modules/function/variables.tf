@@ -111,7 +111,7 @@ variable "layer" {
 }
 
 variable "runtime" {
-  description = "What runs the code. extra_layers: ARNs of up to four layers besides the module's own. snap_start: start from a snapshot. provisioned_concurrency: environments kept started. tracing: X-Ray, off because isolated subnets may not reach it (see network.endpoints and network.egress)."
+  description = "What runs the code. extra_layers: ARNs of at most four. tracing: X-Ray, which isolated subnets may not reach."
   nullable    = false
   default     = {}
   type = object({

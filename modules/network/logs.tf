@@ -1,5 +1,5 @@
 # One key for everything that is logged in this network: by it, the functions, the proxy and the database. CloudWatch
-# Logs may use it for groups whose name, after /aws/SERVICE/, is the network's or begins with it and a hyphen.
+# Logs may use it for groups whose name, after /aws/SERVICE/, is the network's or begins with it and a hyphen or slash.
 resource "aws_kms_key" "logs" {
   description             = "Log groups of ${var.name}"
   enable_key_rotation     = true

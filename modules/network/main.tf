@@ -4,8 +4,9 @@ locals {
   region    = split(":", aws_vpc.main.arn)[3]
   account   = aws_vpc.main.owner_id
 
-  # Addresses of each subnet: AWS keeps 5, a database takes 2, the functions of a tier and an endpoint take 1 each, and a
-  # proxy wants 10. For instances above xlarge a proxy wants more, which the proxy module checks.
+  # Addresses of each subnet: AWS keeps 5, a database takes 2, an endpoint 1, and a client 1, which is one function: each
+  # further function in that tier takes one more, which is not known here. A proxy wants 10. For instances above xlarge a
+  # proxy wants more, which the proxy module checks.
   subnet_addresses   = try(pow(2, 29 - tonumber(split("/", var.cidr)[1])), 0)
   database_addresses = 2 * length(local.databases)
   interfaces         = length(local.clients) + length(var.endpoints)
@@ -28,7 +29,7 @@ resource "aws_vpc" "main" {
   }
 }
 
-# Nothing uses the default group, except functions for the moment in which they are destroyed.
+# Nothing uses the default group; without rules it leads nowhere.
 resource "aws_default_security_group" "main" {
   vpc_id = aws_vpc.main.id
 

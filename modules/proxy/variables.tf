@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the proxy. Changing it creates the new proxy before deleting the old one."
+  description = "Name of the proxy. Changing it creates the new proxy before deleting the old one, but does not wait for its target."
   type        = string
   nullable    = false
 
@@ -75,7 +75,7 @@ variable "auth" {
 }
 
 variable "pool" {
-  description = "How the proxy shares the database's connections among its clients: its share of max_connections, how much of that may stand idle, how long a client waits for one, and what is run on each that is opened."
+  description = "How the proxy shares the database's connections among its clients."
   nullable    = false
   default     = {}
   type = object({

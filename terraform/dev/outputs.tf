@@ -37,3 +37,8 @@ output "log_group" {
   description = "The function's log group."
   value       = module.function.log_group
 }
+
+output "final_snapshot" {
+  description = "Name of the snapshot that a destroy takes; null without one."
+  value       = module.database.final_snapshot
+}

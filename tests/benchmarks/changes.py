@@ -122,6 +122,7 @@ def measure(environment: Environment, step: str, change: Callable[[], object], a
     environment.write()
     began = time.monotonic()
     plan_file = environment.folder / "plan"
+    environment.terraform("init", "-input=false")
     try:
         plan = environment.terraform(
             "plan", "-detailed-exitcode", f"-out={plan_file}", expect=(NO_CHANGES, CHANGES)
@@ -248,7 +249,8 @@ def _refused(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def main() -> int:
-    """Run all steps, then destroy and deploy again under the same name; print the table."""
+    """Run all steps, or those from the one that is named, then destroy and deploy again; print the table."""
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
     with (
         tempfile.TemporaryDirectory() as folder,
         Stack(Path(folder) / "stack", target_delay_seconds=TARGET_DELAY_SECONDS) as stack,
@@ -259,7 +261,11 @@ def main() -> int:
         print("| step | plan | warnings | invocations | failed | next plan empty | seconds |")
         print("|---|---|---|---|---|---|---|")
         rows = []
+        skipping = bool(first)
         for name, change, after in steps(environment):
+            skipping = skipping and name != first
+            if skipping and name != "first apply":
+                continue
             row = measure(environment, name, change, after)
             rows.append(row)
             print(row, flush=True)

@@ -92,7 +92,6 @@ def test_every_kind_of_name_is_looked_for(check, account):
         "aws_db_instance": {"identifier": "orphan"},
         "aws_db_proxy": {"name": "orphan"},
         "aws_db_subnet_group": {"name": "orphan"},
-        "aws_iam_role": {"name": "orphan-role"},
         "aws_cloudwatch_log_group": {"name": "/orphan"},
     }
     said = check(*(change(kind, **after) for kind, after in kinds.items()))
