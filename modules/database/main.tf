@@ -5,6 +5,7 @@ locals {
 }
 
 resource "aws_db_instance" "main" {
+  # checkov:skip=CKV_AWS_133:Backups are kept for var.backups.retention_days, 7 unless given and never 0; checkov does not read defaults of objects.
   # checkov:skip=CKV_AWS_157:A standby is var.multi_az, true unless an environment such as dev chooses the price of one zone.
   # checkov:skip=CKV_AWS_293:Protection is var.deletion_protection, true unless an environment such as dev may be thrown away.
   identifier     = var.name
