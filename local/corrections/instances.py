@@ -49,6 +49,7 @@ def correct(moto: Moto) -> None:
     storage_has_its_limits(moto)
     upgrades_need_a_group_of_the_new_family(moto)
     reboots_need_an_instance_at_work(moto)
+    subnet_groups_stay_when_they_are_modified(moto)
 
 
 def apply_what_waits(backend: Any, database: Any) -> None:
@@ -289,3 +290,14 @@ def _whole(version: str, current: str) -> str:
     if "." in version:
         return version
     return current if current.split(".", maxsplit=1)[0] == version else _MINOR_VERSIONS.get(version, version)
+
+
+def subnet_groups_stay_when_they_are_modified(moto: Moto) -> None:
+    """ModifyDBSubnetGroup changes the subnets of a group, which stays (RDS API reference, ModifyDBSubnetGroup)."""
+
+    @moto.around(RDSBackend, "modify_db_subnet_group")
+    def modify(original: Method, self: Any, subnet_name: str, *args: Any, **kwargs: Any) -> Any:
+        self.describe_db_subnet_groups(subnet_name)  # an unknown one is an error
+        group = original(self, subnet_name, *args, **kwargs)
+        self.subnet_groups[subnet_name] = group
+        return group

@@ -215,3 +215,13 @@ def await_status(account, name, status):
     while account.describe_instance(name)["DBInstanceStatus"] != status:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_subnet_group_stays_when_it_gets_other_subnets(aws):
+    first, second, third = [subnet["SubnetId"] for subnet in aws.ec2.describe_subnets()["Subnets"][:3]]
+    aws.rds.create_db_subnet_group(
+        DBSubnetGroupName="zones", DBSubnetGroupDescription="zones", SubnetIds=[first, second]
+    )
+    aws.rds.modify_db_subnet_group(DBSubnetGroupName="zones", SubnetIds=[first, second, third])
+    [group] = aws.rds.describe_db_subnet_groups(DBSubnetGroupName="zones")["DBSubnetGroups"]
+    assert {subnet["SubnetIdentifier"] for subnet in group["Subnets"]} == {first, second, third}
