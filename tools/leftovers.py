@@ -6,13 +6,14 @@ gets import blocks for a second plan. Where it does not, no file is written.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.saved_plan import region
 
 
 def created(plan: dict[str, Any]) -> dict[str, str]:
@@ -42,7 +43,7 @@ def main(path: Path, plan: str) -> str | None:
     if not groups:
         return None
     try:
-        found = leftovers(boto3.client("logs", region_name=_region(document)), groups)
+        found = leftovers(boto3.client("logs", region_name=region(document)), groups)
     except (BotoCoreError, ClientError) as error:
         return f"The log groups could not be looked at: {error}"
     if found:
@@ -54,13 +55,6 @@ def main(path: Path, plan: str) -> str | None:
 def _exists(logs: Any, name: str) -> bool:
     pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
     return any(group["logGroupName"] == name for page in pages for group in page["logGroups"])
-
-
-def _region(plan: dict[str, Any]) -> str | None:
-    """The region that the root names, else that of the environment: Terraform knows AWS_REGION, boto3 does not."""
-    provider = plan["configuration"].get("provider_config", {}).get("aws", {})
-    region: str | None = provider.get("expressions", {}).get("region", {}).get("constant_value")
-    return region or os.environ.get("AWS_REGION")
 
 
 if __name__ == "__main__":

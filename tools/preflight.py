@@ -7,13 +7,14 @@ are taken by what is not in the state.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.saved_plan import region
 
 KEPT_UNRESERVED = 100  # Lambda Developer Guide, configuration-concurrency
 QUOTA = "L-B99A9384"  # Lambda, concurrent executions
@@ -27,10 +28,10 @@ def main() -> str | None:
         plan = json.load(sys.stdin)
     except ValueError:
         return "The plan could not be read."
-    region = _region(plan)
+    named = region(plan)
 
     def client(service: str) -> Any:
-        return boto3.client(service, region_name=region)
+        return boto3.client(service, region_name=named)
 
     refused: list[str] = []
     for check in (reservations, taken_names):
@@ -137,13 +138,6 @@ def _changes(plan: Any, kind: str) -> Iterator[tuple[str, Any]]:
     for resource in plan.get("resource_changes", []):
         if resource["mode"] == "managed" and resource["type"] == kind:
             yield resource["address"], resource["change"]
-
-
-def _region(plan: Any) -> str | None:
-    """The region that the root names, else that of the environment: Terraform knows AWS_REGION, boto3 does not."""
-    provider = plan.get("configuration", {}).get("provider_config", {}).get("aws", {})
-    value: str | None = provider.get("expressions", {}).get("region", {}).get("constant_value")
-    return value or os.environ.get("AWS_REGION")
 
 
 if __name__ == "__main__":
