@@ -196,11 +196,6 @@ class Stack(Events):
         """Make the changes that wait for the maintenance window."""
         self._control_plane.let_window_pass()
 
-    def restart_databases(self) -> None:
-        """Restart every server, as a reboot of its instance does: every connection is lost."""
-        for server in self._servers.values():
-            server.restart()
-
     def write_late_lines(self) -> list[str]:
         """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
         return self._control_plane.write_late_lines()
