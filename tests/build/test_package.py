@@ -6,12 +6,14 @@ import re
 import stat
 import sys
 import zipfile
+import zlib
 from importlib.metadata import distributions
 from pathlib import Path
 from types import CodeType
 
 import pytest
 
+from build.archive import write_zip
 from tests.build.project import ROOT, Project
 
 needs_python_313 = pytest.mark.skipif(
@@ -33,6 +35,21 @@ def test_same_bytes_in_another_folder_umask_time_zone_and_locale(packages: Proje
     environment = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"}
     other.make_all(environment=environment, umask=0o077)
     assert other.zips() == packages.zips()
+
+
+def test_bytes_do_not_depend_on_zlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "text").write_bytes(b"compressed " * 100)
+    monkeypatch.setattr(zlib, "compressobj", None)
+    write_zip(tmp_path / "tree.zip", tmp_path / "tree")
+    assert (tmp_path / "tree.zip").stat().st_size < 200
+    assert zipfile.ZipFile(tmp_path / "tree.zip").read("text") == b"compressed " * 100
+
+
+@pytest.mark.parametrize(("name", "size"), [("layer-x86_64", 4_400_000), ("layer-arm64", 6_000_000)])
+def test_a_layer_is_small(packages: Project, name: str, size: int) -> None:
+    """The wheel of psycopg2 for arm64 has larger libraries inside."""
+    assert packages.zip(name).stat().st_size <= size
 
 
 @pytest.mark.parametrize("name", ["layer-x86_64", "layer-arm64", "function", "bootstrap"])
