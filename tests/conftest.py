@@ -18,6 +18,7 @@ APPLIED = (
     "tests/terraform/test_restore.py",
     "tests/terraform/test_second_apply.py",
     "tests/modules/test_database_changes.py",
+    "tests/modules/test_database_window.py",
     "tests/terraform/test_order_of_removal.py",
 )
 

@@ -159,33 +159,33 @@ class Plan:
 
 def plan_module(name: str, /, **arguments: Any) -> Plan:
     """Plan one module alone with ARGUMENTS, changed by `arguments`."""
-    folder = _module_root(name, {name: arguments})
-    return _plan(folder)
+    folder = module_root(name, {name: arguments})
+    return plan_folder(folder)
 
 
 def plan_variants(name: str, /, **variants: Mapping[str, Any]) -> Plan:
     """Plan one module once for each variant, a call of that name, with ARGUMENTS changed by the variant's."""
-    return _plan(_module_root(name, variants))
+    return plan_folder(module_root(name, variants))
 
 
 def plan_calls(**calls: tuple[str, Mapping[str, Any]]) -> Plan:
     """Plan one root that calls several modules, each with ARGUMENTS changed by its own."""
-    return _plan(_calls_root(calls))
+    return plan_folder(calls_root(calls))
 
 
 def plan_replacement(name: str, address: str, /, **arguments: Any) -> Plan:
     """Plan one module as if it stood as planned, and one of its resources had to be made anew."""
-    folder = _module_root(name, {name: arguments})
-    state = _state_as_planned(_plan(folder))
+    folder = module_root(name, {name: arguments})
+    state = state_as_planned(plan_folder(folder))
     (folder / "terraform.tfstate").write_text(json.dumps(state))
-    return _plan(folder, replace=address, refresh=False)
+    return plan_folder(folder, replace=address, refresh=False)
 
 
 def plan_standing(name: str, /, **arguments: Any) -> Plan:
     """Plan one module as if it stood as planned: each id is the address, each ARN is known, and so is each policy."""
-    folder = _module_root(name, {name: arguments})
-    (folder / "terraform.tfstate").write_text(json.dumps(_state_as_planned(_plan(folder))))
-    return _plan(folder, refresh=False)
+    folder = module_root(name, {name: arguments})
+    (folder / "terraform.tfstate").write_text(json.dumps(state_as_planned(plan_folder(folder))))
+    return plan_folder(folder, refresh=False)
 
 
 def arn(kind: str, name: str) -> str:
@@ -197,12 +197,12 @@ def plan_change(
     name: str, remembered: str, /, before: Mapping[str, Any], after: Mapping[str, Any], *, replace: str | None = None
 ) -> Plan:
     """Plan one module with arguments `after` where one of its terraform_data remembers those of `before`."""
-    folder = _module_root(name, {name: before})
-    _terraform(folder, "apply", auto_approve=IsFlagged, input=False, target=f"module.{name}.{remembered}")
+    folder = module_root(name, {name: before})
+    terraform(folder, "apply", auto_approve=IsFlagged, input=False, target=f"module.{name}.{remembered}")
     root = json.loads((folder / "main.tf.json").read_text())
     root["module"][name] |= after
     (folder / "main.tf.json").write_text(json.dumps(root))
-    return _plan(folder, **({} if replace is None else {"replace": f"module.{name}.{replace}"}))
+    return plan_folder(folder, **({} if replace is None else {"replace": f"module.{name}.{replace}"}))
 
 
 def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
@@ -214,7 +214,7 @@ def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
     refused: dict[str, str] = {}
     while left := {case: arguments for case, (arguments, _) in cases.items() if case not in refused}:
         try:
-            _plan(_module_root(name, left))
+            plan_folder(module_root(name, left))
         except PlanError as error:
             if not error.by_module.keys().isdisjoint(left):
                 refused |= error.by_module
@@ -237,18 +237,19 @@ def plan_root(name: str, /, **overrides: Mapping[str, Any]) -> Plan:
             )
         )
         (folder / "override.tf.json").write_text(json.dumps({"module": overrides}))
-    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": _control_plane()}):
-        _terraform(folder, "init", input=False, lockfile="readonly", plugin_dir=str(_plugins()))
-        return _plan(folder)
+    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": control_plane()}):
+        terraform(folder, "get")
+        return plan_folder(folder)
 
 
-def _plan(folder: Path, **options: Any) -> Plan:
+def plan_folder(folder: Path, **options: Any) -> Plan:
+    """Plan a root in a folder that `get` was run in."""
     options |= {"input": False, "out": "plan", "lock": False, "detailed_exitcode": IsNotFlagged, "json": IsFlagged}
-    _terraform(folder, "plan", **options)
-    return Plan(json.loads(_terraform(folder, "show", "plan", json=IsFlagged)))
+    terraform(folder, "plan", **options)
+    return Plan(json.loads(terraform(folder, "show", "plan", json=IsFlagged)))
 
 
-def _state_as_planned(plan: Plan) -> dict[str, Any]:
+def state_as_planned(plan: Plan) -> dict[str, Any]:
     """The state after an apply, with an address for every id and ARN."""
     resources = [
         {
@@ -280,7 +281,13 @@ def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
     return known
 
 
-def _terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:
+def terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:
+    """Run terraform with the installed provider; `get` is all the init that a folder needs."""
+    with patch.dict(os.environ, {"TF_CLI_CONFIG_FILE": str(configuration())}):
+        return _run(folder, command, *arguments, **options)
+
+
+def _run(folder: Path, command: str, *arguments: str, **options: Any) -> str:
     with _clean_environment():
         code, out, err = Terraform(working_dir=str(folder)).cmd(command, *arguments, no_color=IsFlagged, **options)
     if code == 0:
@@ -314,13 +321,14 @@ def _clean_environment() -> Iterator[None]:
         yield
 
 
-def _temporary_folder() -> Path:
+def temporary_folder() -> Path:
+    """A folder that is removed when the tests end."""
     folder = Path(tempfile.mkdtemp(prefix="plan-")).resolve()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def _write_zip(path: Path) -> None:
+def write_zip(path: Path) -> None:
     """A zip that exists is all a plan asks for."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -328,8 +336,23 @@ def _write_zip(path: Path) -> None:
 
 
 @cache
-def _plugins() -> Path:
-    """The provider of the lock file, installed once for all folders that are planned."""
+def configuration() -> Path:
+    """A CLI configuration that names the installed provider.
+
+    It was held against the lock file when it was installed: Terraform then does not do so again at every command, which
+    takes as long as planning.
+    """
+    [provider] = installed_provider().glob("registry.terraform.io/hashicorp/aws/*/*")
+    path = temporary_folder() / "terraform.rc"
+    path.write_text(
+        f'provider_installation {{\n  dev_overrides {{\n    "hashicorp/aws" = "{provider}"\n  }}\n  direct {{}}\n}}\n'
+    )
+    return path
+
+
+@cache
+def installed_provider() -> Path:
+    """The lock file's provider, installed once for all folders, in a folder that -plugin-dir takes."""
     folder = ROOT / ".venv" / "plugins"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -340,22 +363,23 @@ def _plugins() -> Path:
             shutil.copy(ROOT / "versions.tf", folder)
             copy.write_text(locked)
             try:
-                _terraform(folder, "init", input=False, lockfile="readonly")
+                _run(folder, "init", input=False, lockfile="readonly")
             except RuntimeError:
                 copy.unlink()
                 raise
     return folder / ".terraform" / "providers"
 
 
-def _module_root(name: str, calls: Mapping[str, Mapping[str, Any]]) -> Path:
+def module_root(name: str, calls: Mapping[str, Mapping[str, Any]]) -> Path:
     """A root that calls one module, once for each set of arguments."""
-    return _calls_root({call: (name, arguments) for call, arguments in calls.items()})
+    return calls_root({call: (name, arguments) for call, arguments in calls.items()})
 
 
-def _calls_root(calls: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Path:
-    folder = _temporary_folder()
+def calls_root(calls: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Path:
+    """A root that calls modules, each with ARGUMENTS changed by its own."""
+    folder = temporary_folder()
     for zip_name in (*_ZIPS.values(), "layer-arm64.zip"):
-        _write_zip(folder / zip_name)
+        write_zip(folder / zip_name)
     # Relative, since Terraform copies what an absolute path names, and the links in it would lead nowhere.
     modules = os.path.relpath((ROOT / "modules").resolve(), folder)
     root = {
@@ -373,25 +397,28 @@ def _calls_root(calls: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Path:
         },
     }
     (folder / "main.tf.json").write_text(json.dumps(root))
-    _terraform(folder, "init", input=False, plugin_dir=str(_plugins()))
+    terraform(folder, "get")
     return folder
 
 
-@cache
-def _tree() -> Path:
-    """A copy of the tree with zips that need no build."""
-    copy = _temporary_folder()
-    for name in ("terraform", "modules"):
-        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
+def copy_tree() -> Path:
+    """A copy of the roots, the examples and the modules with zips that need no build, and with no backend."""
+    copy = temporary_folder()
+    for name in ("terraform", "modules", "examples"):
+        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "backend.tf")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "versions.tf", copy)
     for name in ("function", "bootstrap", "layer-x86_64"):
-        _write_zip(copy / "build" / "output" / f"{name}.zip")
+        write_zip(copy / "build" / "output" / f"{name}.zip")
     return copy
 
 
+_tree = cache(copy_tree)
+
+
 @cache
-def _control_plane() -> str:
+def control_plane() -> str:
+    """The address of an empty moto server."""
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     atexit.register(server.stop)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -36,19 +35,13 @@ def plan_offline(root: str, *, newer: bool = False) -> plans.Plan:
     path = f"{_newer_terraform()}{os.pathsep}{os.environ['PATH']}" if newer else os.environ["PATH"]
     with patch.dict(os.environ, {"PATH": path}):
         folder = _tree("newer" if newer else "at hand") / root
-        plans._terraform(folder, "init", input=False, lockfile="readonly", plugin_dir=str(plans._plugins()))
-        return plans._plan(folder)
+        plans.terraform(folder, "get")
+        return plans.plan_folder(folder)
 
 
 @cache
 def _tree(_terraform: str) -> Path:
-    copy = plans._temporary_folder()
-    for name in ("terraform", "modules", "examples"):
-        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
-        shutil.copytree(plans.ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    shutil.copy(plans.ROOT / "versions.tf", copy)
-    for name in ("function", "bootstrap", "layer-x86_64"):
-        plans._write_zip(copy / "build" / "output" / f"{name}.zip")
+    copy = plans.copy_tree()
     for root in [*copy.glob("terraform/*"), *copy.glob("examples/*")]:
         (root / "offline_override.tf.json").write_text(json.dumps({"provider": {"aws": OFFLINE}}))
     return copy
@@ -62,7 +55,7 @@ def _newer_terraform() -> Path:
     if made.returncode and not os.environ.get("CI"):
         pytest.skip(f"the newer Terraform cannot be installed here: {made.stderr.strip()}")
     assert made.returncode == 0, made.stderr
-    folder = plans._temporary_folder()
+    folder = plans.temporary_folder()
     command = folder / "terraform"
     python = plans.ROOT / ".venv" / "terraform" / "bin" / Path(sys.executable).name
     command.write_text(COMMAND.format(python=python if python.exists() else python.with_name("python")))

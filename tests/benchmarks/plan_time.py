@@ -23,12 +23,12 @@ ARN = "arn:aws:iam::111122223333:role/placeholder"
 def main() -> None:
     prod = roots.plan_offline("terraform/prod")
     folders = {"modules": roots._tree("at hand") / "terraform" / "prod", "flat": _flat_root(prod)}
-    sizes = {name: len(plans._plan(folder).changes) for name, folder in folders.items()}
+    sizes = {name: len(plans.plan_folder(folder).changes) for name, folder in folders.items()}
     taken: dict[str, list[float]] = {name: [] for name in folders}
     for _ in range(ROUNDS):
         for name, folder in folders.items():
             start = time.perf_counter()
-            plans._terraform(folder, "plan", input=False, out="plan", lock=False, detailed_exitcode=plans.IsNotFlagged)
+            plans.terraform(folder, "plan", input=False, out="plan", lock=False, detailed_exitcode=plans.IsNotFlagged)
             taken[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in taken.items()}
     for name, times in taken.items():
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _flat_root(plan: plans.Plan) -> Path:
-    folder = plans._temporary_folder()
+    folder = plans.temporary_folder()
     resources: dict[str, dict[str, Any]] = {}
     for address, change in plan.changes.items():
         if change["mode"] == "managed":
@@ -55,7 +55,7 @@ def _flat_root(plan: plans.Plan) -> Path:
         "resource": resources,
     }
     (folder / "main.tf.json").write_text(json.dumps(root, indent=1))
-    plans._terraform(folder, "init", input=False, plugin_dir=str(plans._plugins()))
+    plans.terraform(folder, "get")
     return folder
 
 

@@ -111,7 +111,7 @@ def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployme
     invocation = {"function_name": deployment.bootstrap, "input": '{"action": "apply"}'}
     root = {"provider": {"aws": {}}, "resource": {"aws_lambda_invocation": {"apply": invocation}}}
     (tmp_path / "main.tf.json").write_text(json.dumps(root))
-    for command in (["init", f"-plugin-dir={plans._plugins()}"], ["apply", "-auto-approve"]):
+    for command in (["init", f"-plugin-dir={plans.installed_provider()}"], ["apply", "-auto-approve"]):
         done = subprocess.run(
             ["terraform", *command, "-input=false", "-no-color"],
             cwd=tmp_path, env=deployment.stack.environment(), text=True, capture_output=True, check=False,

@@ -53,9 +53,9 @@ def test_a_key_of_another_account_only_encrypts(with_a_foreign_key: Plan, module
 @pytest.fixture(scope="module")
 def made_as_app() -> Path:
     """A root of all modules whose names have been applied, and nothing else."""
-    folder = plans._calls_root({module: (module, {}) for module in NAMED_FOR_LIFE})
+    folder = plans.calls_root({module: (module, {}) for module in NAMED_FOR_LIFE})
     targets = [f"module.{module}.terraform_data.name" for module in NAMED_FOR_LIFE]
-    plans._terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
+    plans.terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
     return folder
 
 
@@ -69,14 +69,14 @@ def _renamed(folder: Path, name: str) -> None:
 def test_a_changed_name_is_refused_before_anything_is_touched(made_as_app: Path) -> None:
     _renamed(made_as_app, "other")
     with pytest.raises(PlanError) as refused:
-        plans._plan(made_as_app)
+        plans.plan_folder(made_as_app)
     for what in NAMED_FOR_LIFE.values():
         assert f"name cannot change: this {what} was made as app, not other. Set it back." in str(refused.value)
 
 
 def test_the_same_name_is_not_refused(made_as_app: Path) -> None:
     _renamed(made_as_app, "app")
-    changes = plans._plan(made_as_app).changes
+    changes = plans.plan_folder(made_as_app).changes
     for module in NAMED_FOR_LIFE:
         assert changes[f"module.{module}.terraform_data.name"]["change"]["actions"] == ["no-op"]
 
@@ -85,7 +85,7 @@ def test_the_same_name_is_not_refused(made_as_app: Path) -> None:
 def two_regions() -> dict[str, str]:
     """The names of all roles, applied by the same modules under the same name in two regions of one account."""
     long = "a" * 40
-    folder = plans._calls_root(
+    folder = plans.calls_root(
         {f"{module}_{side}": (module, {"name": long}) for module in ARGUMENTS for side in ("east", "west")}
     )
     root = json.loads((folder / "main.tf.json").read_text())
@@ -99,9 +99,9 @@ def two_regions() -> dict[str, str]:
     (folder / "main.tf.json").write_text(json.dumps(root))
     roles = {"network": "flow_logs", "database": "monitoring"}
     targets = [f"module.{call}.aws_iam_role.{roles.get(call.split('_')[0], 'main')}" for call in root["module"]]
-    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans._control_plane()}):
-        plans._terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
-        state = json.loads(plans._terraform(folder, "show", json=plans.IsFlagged))
+    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans.control_plane()}):
+        plans.terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
+        state = json.loads(plans.terraform(folder, "show", json=plans.IsFlagged))
     return {
         resource["address"]: resource["values"]["name"]
         for module in state["values"]["root_module"]["child_modules"]

@@ -59,8 +59,8 @@ USED = in_use()
 @pytest.fixture(scope="module")
 def installed() -> dict[str, Any]:
     # The folder in which the provider of the lock file is installed.
-    folder = plans._plugins().parents[1]
-    schemas = json.loads(plans._terraform(folder, "providers schema", json=plans.IsFlagged))
+    folder = plans.installed_provider().parents[1]
+    schemas = json.loads(plans.terraform(folder, "providers schema", json=plans.IsFlagged))
     found: dict[str, Any] = schemas["provider_schemas"]["registry.terraform.io/hashicorp/aws"]["resource_schemas"]
     return found
 

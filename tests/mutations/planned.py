@@ -31,7 +31,7 @@ TERRAFORM = "Terraform"
 NOT_ASKED = ("plan_change", "plan_refusals")  # the one applies, the other wants to be refused
 UNCHANGED = 9999
 
-_plan, _module_root = plans._plan, plans._module_root
+plan_folder, module_root = plans.plan_folder, plans.module_root
 
 
 class Module:
@@ -71,12 +71,12 @@ class Module:
                 self._standing.add(self._asked.index(calls))
             raise NotImplementedError
 
-        with patch.object(plans, "_module_root", note):
+        with patch.object(plans, "module_root", note):
             _run(self._tests, "--maxfail=1000")
 
     def _copy(self, mutation: Mutation | None) -> Path:
-        folder = plans._temporary_folder() / self.name
-        shutil.copytree(plans.ROOT / "modules" / self.name, folder, ignore=shutil.ignore_patterns("tests", "*.md"))
+        folder = plans.temporary_folder() / self.name
+        shutil.copytree(plans.ROOT / "modules" / self.name, folder, ignore=shutil.ignore_patterns("*.md"))
         if mutation:
             changed = folder / mutation.file.name
             changed.write_text(mutation.apply(changed.read_text()))
@@ -96,7 +96,7 @@ class Module:
             return {}
         sets = range(len(self._asked))
         try:
-            planned = _plan(_module_root(self.name, self._calls(copies, sets)))
+            planned = plan_folder(module_root(self.name, self._calls(copies, sets)))
             standing = self._plan_standing(copies, planned)
         except (plans.PlanError, RuntimeError) as error:
             guilty = {_number(call) for call in _said(error)} & copies.keys()
@@ -113,11 +113,11 @@ class Module:
         if not self._standing:
             return {}
         calls = self._calls(copies, self._standing)
-        folder = _module_root(self.name, calls)
-        state = plans._state_as_planned(planned)
+        folder = module_root(self.name, calls)
+        state = plans.state_as_planned(planned)
         state["resources"] = [each for each in state["resources"] if each["module"].removeprefix("module.") in calls]
         (folder / "terraform.tfstate").write_text(json.dumps(state))
-        return _plan(folder, refresh=False).document
+        return plan_folder(folder, refresh=False).document
 
     def _failing_test(self, copy: Path, planned: Mapping[str, plans.Plan]) -> str | None:
         asked: dict[Path, Calls] = {}
@@ -125,7 +125,7 @@ class Module:
         def root(_: str, calls: Calls) -> Path:
             if sys._getframe(1).f_code.co_name in NOT_ASKED:
                 pytest.skip("It applies, or is refused.")
-            folder = plans._temporary_folder()
+            folder = plans.temporary_folder()
             asked[folder] = calls
             return folder
 
@@ -136,11 +136,11 @@ class Module:
             if options == {"refresh": False}:
                 return planned[f"{set_} standing"]
             calls = {call: {**arguments, "source": str(copy)} for call, arguments in asked[folder].items()}
-            real = _module_root(self.name, calls)
+            real = module_root(self.name, calls)
             shutil.copy(folder / "terraform.tfstate", real)
-            return _plan(real, **options)
+            return plan_folder(real, **options)
 
-        with patch.object(plans, "_module_root", root), patch.object(plans, "_plan", plan):
+        with patch.object(plans, "module_root", root), patch.object(plans, "plan_folder", plan):
             return next(iter(_run(self._tests, "-x")), None)
 
     def _misjudged(self, copies: Mapping[int, Path], numbers: list[int]) -> Iterator[tuple[int, str]]:
@@ -154,7 +154,7 @@ class Module:
         said: dict[str, str] = {}
         while left:  # Terraform refuses in stages
             try:
-                _plan(_module_root(self.name, left))
+                plan_folder(module_root(self.name, left))
                 break
             except (plans.PlanError, RuntimeError) as error:
                 more = _said(error)

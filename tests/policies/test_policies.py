@@ -197,5 +197,5 @@ def _plan(folder: Path) -> dict[str, Any]:
     (folder / "provider.tf.json").write_text(json.dumps({"provider": {"aws": provider}}))
     if folder.name == "passing":
         (folder / "terraform.tfvars.json").write_text(json.dumps(UNKNOWN_IN_HCL))
-    plans._terraform(folder, "init", input=False, plugin_dir=str(plans._plugins()))
-    return plans._plan(folder).document
+    plans.terraform(folder, "get")
+    return plans.plan_folder(folder).document

@@ -235,7 +235,7 @@ class Sabotage:
         return {
             "policy": self._under(*self._policy_on_another_proxy()),
             "secret": self._under(*self._secret_wrong()),
-            "hop": self._under(self._remove_hop, lambda: None),  # the next apply mends it
+            "pair": self._under(self._remove_pair, lambda: None),  # the next apply mends it
         }
 
     def _under(self, sabotage: Callable[[], object], mend: Callable[[], object]) -> str:
@@ -260,7 +260,7 @@ class Sabotage:
             lambda: iam.put_role_policy(**policy, PolicyDocument=document),
         )
 
-    def _remove_hop(self) -> None:
+    def _remove_pair(self) -> None:
         ec2 = self._life.client("ec2")
         found = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["app-prod-function"]}])
         group = found["SecurityGroups"][0]
@@ -379,8 +379,8 @@ def test_a_grant_on_another_proxy_is_refused_at_login(lives: dict[str, Life]) ->
     assert "IAM authentication failed" in lives["prod"].sabotage["policy"]
 
 
-def test_a_missing_hop_is_no_way_to_the_proxy(lives: dict[str, Life]) -> None:
-    assert "no answer in time" in lives["prod"].sabotage["hop"]
+def test_a_missing_pair_is_no_way_to_the_proxy(lives: dict[str, Life]) -> None:
+    assert "no answer in time" in lives["prod"].sabotage["pair"]
 
 
 def test_a_wrong_secret_is_no_way_to_the_database(lives: dict[str, Life]) -> None:

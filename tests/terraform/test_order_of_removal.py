@@ -12,7 +12,7 @@ import pytest
 
 from local.control_plane import ControlPlane
 from tests.local.account import Account, Recorder, log_key, running
-from tests.plans import ARGUMENTS, ROOT, _write_zip
+from tests.plans import ARGUMENTS, ROOT, write_zip
 
 DESTROY_SECONDS = 420  # the provider would wait 45 minutes for interfaces that stay
 
@@ -29,13 +29,13 @@ def root(tmp_path: Path, account: Account) -> Path:
     shutil.copytree(ROOT / "modules" / "function", tmp_path / "modules" / "function")
     folder = tmp_path / "root"
     for name in ("package.zip", "layer-x86_64.zip"):
-        _write_zip(folder / name)
+        write_zip(folder / name)
     vpc = {"cidr_block": "10.0.0.0/16"}
     subnet = {"cidr_block": "10.0.0.0/24", "vpc_id": "${aws_vpc.main.id}"}
     network = {
         "vpc_id": "${aws_vpc.main.id}",
         "subnet_ids": ["${aws_subnet.main.id}"],
-        "security_group_ids": {"function": "${aws_security_group.hop.id}"},
+        "security_group_ids": {"function": "${aws_security_group.function.id}"},
         "log_key_arn": log_key(account.kms),
         "location": {"partition": "aws", "region": "us-east-1", "account": "123456789012"},
     }
@@ -44,7 +44,7 @@ def root(tmp_path: Path, account: Account) -> Path:
         "resource": {
             "aws_vpc": {"main": vpc},
             "aws_subnet": {"main": subnet},
-            "aws_security_group": {"hop": {"vpc_id": "${aws_vpc.main.id}"}},
+            "aws_security_group": {"function": {"vpc_id": "${aws_vpc.main.id}"}},
         },
         "module": {"function": {"source": "../modules/function", **ARGUMENTS["function"], "network": network}},
     }

@@ -143,7 +143,7 @@ def test_terraform_alone_destroys_nothing_of_another_account_once_the_list_is_fi
     def state() -> dict[str, Any]:
         return dict(json.loads((tmp_path / "terraform.tfstate").read_text()))
 
-    assert terraform("init", "-lockfile=readonly", f"-plugin-dir={plans._plugins()}").returncode == 0
+    assert terraform("init", "-lockfile=readonly", f"-plugin-dir={plans.installed_provider()}").returncode == 0
     made = terraform("apply", "-auto-approve", "-no-color")
     assert made.returncode == 0, made.stderr
     arns = list(account._arns(state()))

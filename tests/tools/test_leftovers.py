@@ -26,7 +26,7 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "main.tf.json").write_text(
         json.dumps({"provider": {"aws": {"region": "us-east-1"}}, "module": {"database": {"source": "./logs"}}})
     )
-    terraform(tmp_path, "init", f"-plugin-dir={plans._plugins()}")
+    terraform(tmp_path, "init", f"-plugin-dir={plans.installed_provider()}")
     return tmp_path
 
 
