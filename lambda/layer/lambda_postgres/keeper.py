@@ -305,6 +305,7 @@ class Keeper:
         """Open a connection, with as many attempts as there is time for."""
         retry_deadline = min(deadline, time.monotonic() + self._settings.retry_seconds)
         number = 0
+        refusal: Error | None = None  # of the attempt before
         while True:
             number += 1
             attempt = self._attempt(reason, factory, deadline - time.monotonic())
@@ -313,7 +314,7 @@ class Keeper:
                     attempt.abandon()
                 else:
                     self._pending = attempt  # the next loan goes on waiting for it
-                raise self._noted(self._unanswered())
+                raise self._noted(refusal or self._unanswered())
             outcome = attempt.outcome
             if not isinstance(outcome, Error):
                 assert outcome is not None
@@ -325,6 +326,7 @@ class Keeper:
             self._report_failed(attempt, outcome, number, pause if again else None)
             if not again:
                 raise self._noted(outcome)
+            refusal = outcome
             time.sleep(pause)
 
     def _join_pending(self, deadline: float) -> bool:

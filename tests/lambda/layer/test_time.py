@@ -12,7 +12,7 @@ import time
 
 import psycopg2
 import pytest
-from lambda_postgres import CannotConnect, ConnectionLost, Error, Keeper, connecting
+from lambda_postgres import CannotConnect, ConnectionLost, Error, Keeper, PoolExhausted, connecting
 from lambda_postgres.log import Log
 
 
@@ -93,6 +93,24 @@ def test_a_mute_resolver_is_told_in_time_and_its_late_answer_is_used(patient, re
     resolver.answers.set()
     assert use(patient, Context(10)) is resolver.opened[0]
     assert len(resolver.opened) == 1
+
+
+def test_a_server_that_was_full_is_told_when_the_next_attempt_gets_no_answer(patient, monkeypatch):
+    full = psycopg2.OperationalError('connection to server at "db" failed: FATAL:  sorry, too many clients already\n')
+    over = threading.Event()
+    answers = [full]
+
+    def connect(**_):
+        if not answers:
+            assert over.wait(20)
+            raise full
+        raise answers.pop()
+
+    with monkeypatch.context() as patched, pytest.raises(PoolExhausted, match="too many clients"):
+        patched.setattr(connecting.psycopg2, "connect", connect)
+        use(patient, Context(2.5))
+    assert not answers
+    over.set()
 
 
 def test_a_second_invocation_waits_for_the_same_attempt(patient, resolver):
