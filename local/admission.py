@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 from xml.sax.saxutils import escape
 
-from local.tokens import Credential
+from local.credentials import Credential
 
 # The services that the modules and the tools use, by the names that requests are signed for. moto has 200 more, some of
 # which run code or fetch addresses.

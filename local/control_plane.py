@@ -41,6 +41,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from local.admission import Admission, failure, new_key
 from local.corrections import Method, Moto, correct, functions, logs, parameters
 from local.corrections.instances import apply_what_waits
+from local.credentials import Credential
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
 from local.runtime import (
     Archive,
@@ -50,7 +51,6 @@ from local.runtime import (
     RuntimeStoppedError,
     TooManyRequestsError,
 )
-from local.tokens import Credential
 
 __all__ = ["ControlPlane", "Events", "Instance", "MotoDirectory", "Proxy", "SecretRefused", "TargetHealth"]
 

@@ -16,8 +16,8 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from local import policies
+from local.credentials import Credential
 from local.endpoints import Call, Reachable, refusal
-from local.tokens import Credential
 
 _SECRET_READS = {"GetSecretValue"}
 _SECRET_WRITES = {"PutSecretValue", "UpdateSecret"}

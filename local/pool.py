@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from local import wire
+from local.postgres import wire
 
 if TYPE_CHECKING:
     from local.proxy import Session

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local import tokens, wire
 from local.certificates import HostCertificate
+from local.credentials import Directory
 from local.loop import run_in
 from local.pinning import LONGEST_STATEMENT, pin_reason
 from local.pool import IDLE, Key, Pool, PoolSettings, Refused, ServerConnection, Target, TargetHealth, Waiter
+from local.postgres import tokens, wire
 from local.scram import ScramError, ScramServer
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Proxy(wire.Listener):
         name: str,
         host_name: str,
         certificate: HostCertificate,
-        directory: tokens.Directory,
+        directory: Directory,
         resource_prefix: str,
         settings: ProxySettings,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),

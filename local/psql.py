@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.postgres import PostgresError, find_binaries
+from local.postgres.installation import PostgresError, find_binaries
 
 HOW = """\
 {host} is in isolated subnets. On a host with a way into its VPC, in the security group that the function is in:

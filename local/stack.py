@@ -22,15 +22,16 @@ import boto3
 
 from local.certificates import Authority, Certificates
 from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
-from local.instance import InstanceListener
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
-from local.postgres import PostgresServer, Snapshot, find_binaries
+from local.postgres.installation import find_binaries
+from local.postgres.instance_listener import InstanceListener
+from local.postgres.server import PostgresServer, Snapshot
+from local.postgres.wire import Listener
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
 from local.record import Record
 from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
-from local.wire import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = "123456789012"

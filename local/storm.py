@@ -22,12 +22,12 @@ from typing import Any
 from psycopg2 import sql
 
 from local.certificates import Certificates
-from local.instance import InstanceListener
+from local.credentials import Credential
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
-from local.postgres import PostgresServer
+from local.postgres.instance_listener import InstanceListener
+from local.postgres.server import PostgresServer
 from local.proxy import Proxy, ProxySettings
-from local.tokens import Credential
 
 ENVIRONMENTS = 200
 PROCESSES = 4

@@ -11,8 +11,8 @@ import psycopg2
 import psycopg2.extensions
 
 from local.certificates import Certificates
-from local.postgres import PostgresServer
-from local.tokens import Credential
+from local.credentials import Credential
+from local.postgres.server import PostgresServer
 
 ROLE = Credential(
     access_key_id="ASIAEXAMPLE",

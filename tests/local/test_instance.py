@@ -13,11 +13,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from local import wire
 from local.certificates import Certificates
-from local.instance import InstanceListener
 from local.loop import LoopThread
-from local.postgres import PostgresServer
+from local.postgres import wire
+from local.postgres.instance_listener import InstanceListener
+from local.postgres.server import PostgresServer
 from tests.local import data_plane
 from tests.local.data_plane import MASTER_PASSWORD, MASTER_USER, ROLE, Account, value
 

@@ -13,7 +13,8 @@ import psycopg2
 import pytest
 
 from local.certificates import Certificates
-from local.postgres import Binaries, PostgresServer, find_binaries
+from local.postgres.installation import Binaries, find_binaries
+from local.postgres.server import PostgresServer
 
 HOST = "app-dev.abcdefghijkl.us-east-1.rds.amazonaws.com"
 MASTER = {"user": "app_master", "password": 'it\'s a "password"'}
@@ -167,7 +168,7 @@ PARENT = """
 import sys, threading, time
 from pathlib import Path
 from local.certificates import Certificates
-from local.postgres import PostgresServer
+from local.postgres.server import PostgresServer
 
 def start():
     server = PostgresServer.start(

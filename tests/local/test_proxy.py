@@ -18,11 +18,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from local import wire
 from local.certificates import Certificates
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
-from local.postgres import PostgresServer
+from local.postgres import wire
+from local.postgres.server import PostgresServer
 from local.proxy import Metrics, Proxy, ProxySettings
 from tests.local import data_plane
 from tests.local.data_plane import ROLE, Account, value

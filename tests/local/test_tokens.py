@@ -10,7 +10,8 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.tokens import Credential, TokenRefused, verify
+from local.credentials import Credential
+from local.postgres.tokens import TokenRefused, verify
 
 HOST = "app-proxy.proxy-abcdefghijkl.us-east-1.rds.amazonaws.com"
 PORT = 5432

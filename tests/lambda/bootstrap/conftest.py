@@ -26,7 +26,8 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.secretsmanager.models import secretsmanager_backends
 
 from local.certificates import Certificates
-from local.postgres import Binaries, PostgresServer, find_binaries
+from local.postgres.installation import Binaries, find_binaries
+from local.postgres.server import PostgresServer
 
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
 HOST = "app-dev.abcdefghijkl.us-east-1.rds.amazonaws.com"

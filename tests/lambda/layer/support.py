@@ -19,7 +19,7 @@ import botocore.awsrequest
 import botocore.credentials
 from psycopg2 import sql
 
-from local.postgres import PostgresServer
+from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
     from local.certificates import Certificates

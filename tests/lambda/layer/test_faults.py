@@ -22,9 +22,9 @@ import psycopg2
 import pytest
 from lambda_postgres import ConnectionLost, Keeper, LoginRefused, PoolExhausted
 
-from local.instance import InstanceListener
+from local.credentials import Credential
 from local.loop import LoopThread
-from local.tokens import Credential
+from local.postgres.instance_listener import InstanceListener
 
 from .support import FUNCTION_KEY, HOST, packets_can_be_dropped, set_password, start_server
 

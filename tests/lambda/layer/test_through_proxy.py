@@ -15,11 +15,11 @@ import pytest
 from lambda_postgres import ConnectionLost, Keeper, LoginRefused, PoolExhausted
 from lambda_postgres.pinning import explain_pinning
 
+from local.credentials import Credential
 from local.loop import LoopThread
 from local.pinning import pin_reason
 from local.pool import PoolSettings, Secret, Target
 from local.proxy import Proxy, ProxySettings
-from local.tokens import Credential
 
 from .support import FUNCTION_KEY, HOST
 

@@ -9,9 +9,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
 from urllib.parse import parse_qsl, quote
+
+from local.credentials import Credential, Directory
 
 ACTION = "rds-db:connect"
 
@@ -31,27 +31,6 @@ _REQUIRED = {
     "X-Amz-Signature",
 }
 _OPTIONAL = {"X-Amz-Security-Token"}
-
-
-@dataclass(frozen=True)
-class Credential:
-    """A key pair that the account has issued, long-lived or for a role's session."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(repr=False)
-    expires_at: datetime.datetime | None
-    principal_arn: str
-
-
-class Directory(Protocol):
-    """What the account knows of its principals."""
-
-    def credential(self, access_key_id: str) -> Credential | None:
-        """Return the credential of this key, None when there is none."""
-
-    def allows(self, credential: Credential, action: str, resource: str) -> bool:
-        """Tell whether the principal's policies allow this."""
 
 
 class TokenRefused(Exception):  # noqa: N818 (an answer, not a fault)

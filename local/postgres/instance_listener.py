@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from local import tokens, wire
 from local.certificates import HostCertificate
+from local.credentials import Directory
+from local.postgres import tokens, wire
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class InstanceListener(wire.Listener):
         host_name: str,
         certificate: HostCertificate,
         socket_path: Path,
-        directory: tokens.Directory,
+        directory: Directory,
         resource_prefix: str,
         force_ssl: bool = True,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
