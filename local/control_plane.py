@@ -43,14 +43,9 @@ from local.corrections import Method, Moto, correct, functions, logs, parameters
 from local.corrections.instances import apply_what_waits
 from local.credentials import Credential
 from local.directory import MotoDirectory, SecretRefused, current_value, role_allows
-from local.runtime import (
-    Archive,
-    FunctionVersion,
-    Invocation,
-    RoleCredentials,
-    RuntimeStoppedError,
-    TooManyRequestsError,
-)
+from local.lambda_runtime.environment import RuntimeStoppedError
+from local.lambda_runtime.function import Archive, FunctionVersion, Invocation, RoleCredentials
+from local.lambda_runtime.runtime import TooManyRequestsError
 
 __all__ = ["ControlPlane", "Events", "Instance", "MotoDirectory", "Proxy", "SecretRefused", "TargetHealth"]
 

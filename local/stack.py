@@ -22,6 +22,8 @@ import boto3
 
 from local.certificates import Authority, Certificates
 from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
+from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
+from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
 from local.pool import PoolSettings, Secret, Target
 from local.postgres.installation import find_binaries
@@ -31,7 +33,6 @@ from local.postgres.wire import Listener
 from local.proxy import Proxy as ProxyListener
 from local.proxy import ProxySettings
 from local.record import Record
-from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = "123456789012"

@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 
 from local.control_plane import ControlPlane, Events, Instance, Proxy, TargetHealth
-from local.runtime import FunctionVersion, Invocation
+from local.lambda_runtime.function import FunctionVersion, Invocation
 
 REGION = "us-east-1"
 

@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from local.control_plane import ControlPlane, SecretRefused, TargetHealth
-from local.runtime import FunctionVersion, Invocation, LambdaRuntime, TooManyRequestsError
+from local.lambda_runtime.function import FunctionVersion, Invocation
+from local.lambda_runtime.runtime import LambdaRuntime, TooManyRequestsError
 from tests.local.account import RUNTIME_PYTHON, Account, Recorder, allow, package, parameter_group
 
 

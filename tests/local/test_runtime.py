@@ -17,15 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from local.runtime import (
-    Archive,
-    FunctionVersion,
-    Invocation,
-    LambdaRuntime,
-    RoleCredentials,
-    RuntimeStoppedError,
-    TooManyRequestsError,
-)
+from local.lambda_runtime.environment import RuntimeStoppedError
+from local.lambda_runtime.function import Archive, FunctionVersion, Invocation, RoleCredentials
+from local.lambda_runtime.runtime import LambdaRuntime, TooManyRequestsError
 
 PYTHON = Path(__file__).parents[2] / ".venv/runtime/bin/python"
 
@@ -198,7 +192,7 @@ def test_failing_init_is_reported_as_the_function_raised_it(runtime):
 
 
 def test_hanging_init_is_a_timeout(runtime, monkeypatch):
-    monkeypatch.setattr("local.runtime.INIT_SECONDS", 0.2)
+    monkeypatch.setattr("local.lambda_runtime.environment.INIT_SECONDS", 0.2)
     answer = runtime.invoke(function("import time\ntime.sleep(30)", timeout_seconds=1), b"{}")
     assert json.loads(answer.payload)["errorType"] == "Sandbox.Timedout"
 

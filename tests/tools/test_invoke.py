@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from local.corrections import functions
-from local.runtime import TooManyRequestsError
+from local.lambda_runtime.runtime import TooManyRequestsError
 from tools import invoke as tool
 
 

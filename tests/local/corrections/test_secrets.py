@@ -2,7 +2,7 @@
 
 import json
 
-from local.runtime import FunctionVersion, Invocation
+from local.lambda_runtime.function import FunctionVersion, Invocation
 from tests.local.account import Account
 
 
