@@ -25,13 +25,13 @@ from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRef
 from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
 from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
-from local.pool import PoolSettings, Secret, Target
 from local.postgres.installation import find_binaries
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer, Snapshot
 from local.postgres.wire import Listener
-from local.proxy import Proxy as ProxyListener
-from local.proxy import ProxySettings
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
 from local.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,7 +176,7 @@ class Stack(Events):
         return [
             f"AWS control plane   moto at {self.url}",
             f"RDS instances       PostgreSQL {postgres.version} in {postgres.folder}",
-            "RDS Proxy           a stand-in of this project (local/proxy.py)",
+            "RDS Proxy           a stand-in of this project (local/rds_proxy)",
             f"Lambda              awslambdaric on {version}{self._layer_note()}",
         ]
 

@@ -24,10 +24,11 @@ from psycopg2 import sql
 from local.certificates import Certificates
 from local.credentials import Credential
 from local.loop import LoopThread
-from local.pool import PoolSettings, Secret, Target
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer
-from local.proxy import Proxy, ProxySettings
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
 
 ENVIRONMENTS = 200
 PROCESSES = 4
@@ -112,9 +113,9 @@ def _instance(loop: LoopThread, server: PostgresServer, certificates: Certificat
     return instance
 
 
-def _proxy(loop: LoopThread, server: PostgresServer, certificates: Certificates, password: str) -> Proxy:
+def _proxy(loop: LoopThread, server: PostgresServer, certificates: Certificates, password: str) -> ProxyListener:
     pool = PoolSettings(lambda user: Secret(user, password), POOL_PERCENT, POOL_PERCENT, borrow_timeout_seconds=5)
-    proxy = Proxy(
+    proxy = ProxyListener(
         loop.loop,
         name="storm",
         host_name=PROXY_HOST,

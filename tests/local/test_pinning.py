@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.pinning import pin_reason
+from local.rds_proxy.pinning import pin_reason
 
 
 @pytest.mark.parametrize(

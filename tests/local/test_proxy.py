@@ -20,10 +20,11 @@ import pytest
 
 from local.certificates import Certificates
 from local.loop import LoopThread
-from local.pool import PoolSettings, Secret, Target
 from local.postgres import wire
 from local.postgres.server import PostgresServer
-from local.proxy import Metrics, Proxy, ProxySettings
+from local.rds_proxy.listener import Metrics, ProxyListener, ProxySettings
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
 from tests.local import data_plane
 from tests.local.data_plane import ROLE, Account, value
 
@@ -43,11 +44,11 @@ class Stand:
     account: Account
     secrets: dict[str, Secret] = field(default_factory=dict)
     ahead: datetime.timedelta = datetime.timedelta(0)
-    proxy: Proxy = field(init=False)
+    proxy: ProxyListener = field(init=False)
 
     def start(self, **settings: Any) -> None:
         pool = {"secret": self.secrets.get, "borrow_timeout_seconds": 5} | settings.pop("pool", {})
-        self.proxy = Proxy(
+        self.proxy = ProxyListener(
             self.loop.loop,
             name="app-prod",
             host_name=HOST,

@@ -17,9 +17,10 @@ from lambda_postgres.pinning import explain_pinning
 
 from local.credentials import Credential
 from local.loop import LoopThread
-from local.pinning import pin_reason
-from local.pool import PoolSettings, Secret, Target
-from local.proxy import Proxy, ProxySettings
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pinning import pin_reason
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
 
 from .support import FUNCTION_KEY, HOST
 
@@ -41,7 +42,7 @@ class Account:
 def proxy(server, certificates, secrets):
     thread = LoopThread()
     pool = PoolSettings(lambda _: Secret("app", secrets.password), max_connections_percent=10, borrow_timeout_seconds=1)
-    proxy = Proxy(
+    proxy = ProxyListener(
         thread.loop,
         name="app",
         host_name=PROXY_HOST,

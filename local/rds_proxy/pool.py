@@ -4,21 +4,14 @@ import asyncio
 import itertools
 import logging
 import ssl
-import struct
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from local.postgres import wire
-
-if TYPE_CHECKING:
-    from local.proxy import Session
+from local.rds_proxy.server_connection import Key, ServerConnection, Target
 
 log = logging.getLogger(__name__)
-
-IDLE, IN_TRANSACTION, FAILED = b"I", b"T", b"E"
 
 _OPENED_AT_ONCE = 8
 _RETRY_SECONDS = 0.2
@@ -26,10 +19,6 @@ _PATIENCE_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
 _WATCH_SECONDS = 0.5
 _CONNECT_TIMEOUT_SECONDS = 10.0
-_TERMINATE = wire.message(b"X")
-_length = struct.Struct("!i").unpack_from
-_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY = b"1EGZ"
-_NOTICED = frozenset((_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY))
 # Too many connections, starting up or shutting down: worth waiting for, as an unreachable server is.
 _PASSING = {"53300", "57P01", "57P02", "57P03"}
 
@@ -52,17 +41,6 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class Target:
-    """The database instance behind a proxy, and where it listens on this machine."""
-
-    host_name: str
-    port: int
-    ca_file: Path
-    max_connections: int
-    address: str = "127.0.0.1"
-
-
-@dataclass(frozen=True)
 class TargetHealth:
     """As DescribeDBProxyTargets tells it."""
 
@@ -82,89 +60,6 @@ class PoolSettings:
     init_query: str = ""
     idle_seconds: float = 300  # no setting of AWS: after this long without work a connection counts as idle
     users: Callable[[], list[str]] = list  # those of the secrets, whom the proxy tries by itself
-
-
-class Key(NamedTuple):
-    """What a client asked for when it connected; only clients of one key share connections."""
-
-    user: str
-    database: str
-    parameters: tuple[tuple[str, str], ...]
-
-
-class ServerConnection:
-    """One connection to the database, lent to a session or idle."""
-
-    def __init__(self, number: int, key: Key, target: Target, connection: wire.Connection, statuses: bytes) -> None:
-        self.number = number
-        self.target = target
-        self.key = key
-        self.connection = connection
-        self.statuses = statuses  # the ParameterStatus messages of its start
-        self.session: Session | None = None
-        self.status = IDLE
-        self.idle_since = 0.0
-        self.said_goodbye = False
-        self._rest = 0  # bytes of a message whose begin has passed
-        self._held = b""  # begin of a message, too short to be understood
-
-    def received(self, data: bytes) -> None:
-        """Pass on what the server sends; look only at the headers of its messages."""
-        if self._held:
-            data, self._held = self._held + data, b""
-        size = len(data)
-        position = self._rest
-        ready = False
-        while position + 5 <= size:
-            kind = data[position]
-            if kind in _NOTICED:
-                if kind == _READY:
-                    if position + 6 > size:
-                        break
-                    ready = True
-                if not self._notice(kind, data, position):
-                    data = data[:position] + data[position + 5 :]
-                    size -= 5
-                    continue
-            position += 1 + _length(data, position + 1)[0]
-        if position < size:
-            data, self._held = data[:position], data[position:]
-        self._rest = max(0, position - size)
-        session = self.session
-        if session is not None:
-            session.client.write(data)
-            if ready:
-                session.settle()
-
-    def _notice(self, kind: int, data: bytes, position: int) -> bool:
-        """Take note of a message; tell whether it is for the client."""
-        session = self.session
-        if kind == _READY:
-            self.status = data[position + 5 : position + 6]
-            if session is not None:
-                session.answered()
-        elif kind == _ERROR:
-            # Its first field is the severity.
-            self.said_goodbye |= data.startswith((b"SFATAL", b"SPANIC"), position + 5)
-            if session is not None:
-                session.failed()
-        elif kind == _COPY_IN and session is not None:
-            session.copying()
-        elif kind == _PARSE_COMPLETE and session is not None:
-            return not session.is_own_parse()
-        return True
-
-    def lend(self, session: "Session") -> None:
-        self.session = session
-        self.connection.pair(session.client)
-
-    def take_back(self) -> None:
-        self.session = None
-        self.connection.part()
-
-    def end(self) -> None:
-        self.connection.write(_TERMINATE)
-        self.connection.close()
 
 
 @dataclass(eq=False)
@@ -418,11 +313,11 @@ class Pool:
         """Meet the end of a connection, wherever it came from."""
         if server not in self.servers:
             return
-        session = server.session
+        borrower = server.borrower
         self._forget(server)
         server.take_back()
-        if session is not None:
-            session.server_lost(told=server.said_goodbye)
+        if borrower is not None:
+            borrower.server_lost(told=server.said_goodbye)
         self._grow()
 
     def _close(self, server: ServerConnection, *, grow: bool = True) -> None:
