@@ -20,8 +20,11 @@ from typing import Any, Self
 
 import boto3
 
+from local.aws.account import Events, Instance, Proxy, TargetHealth
+from local.aws.control_plane import ControlPlane
+from local.aws.iam import SecretRefused
+from local.aws.reachability import reachable
 from local.certificates import Authority, Certificates
-from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
 from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
 from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
@@ -107,10 +110,10 @@ class Stack(Events):
             self._runtime = LambdaRuntime(
                 python=RUNTIME_PYTHON,
                 folder=self._folder,
-                credentials=self._control_plane.credentials_for,
+                credentials=self._control_plane.functions.credentials_for,
                 endpoint_url=self.url,
                 prepare=self._lead_here,
-                log=self._control_plane.write_log,
+                log=self._control_plane.functions.write_log,
             )
             resources.callback(self._runtime.stop)
             self.record.write(self.variables())
@@ -222,7 +225,7 @@ class Stack(Events):
             host_name=instance.host,
             certificate=self._certificates.host("rds", instance.host),
             socket_path=server.socket_path,
-            directory=self._control_plane.directory,
+            directory=self._control_plane.iam,
             resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
         )
         _configure(listener, instance)
@@ -268,7 +271,7 @@ class Stack(Events):
                 name=proxy.name,
                 host_name=proxy.host,
                 certificate=self._certificates.host("proxy", proxy.host),
-                directory=self._control_plane.directory,
+                directory=self._control_plane.iam,
                 resource_prefix=_resource_prefix(proxy.arn, proxy.id),
                 settings=self._settings(proxy),
             )
@@ -362,7 +365,7 @@ class Stack(Events):
         secrets: dict[str, Secret] = {}
         for auth in proxy.auth:
             try:
-                value = self._control_plane.directory.read_secret(proxy.role_arn, auth.secret_arn)
+                value = self._control_plane.iam.read_secret(proxy.role_arn, auth.secret_arn)
             except SecretRefused as refusal:
                 _log.warning("%s cannot read its secret: %s", proxy.name, refusal)
                 continue
@@ -374,9 +377,7 @@ class Stack(Events):
         if proxy.instance is None:
             return None
         server = self._servers[proxy.instance.identifier]
-        path = self._control_plane.reachable(
-            proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port
-        )
+        path = reachable(proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port)
         if not path:
             _log.warning("%s cannot reach %s: no path of security groups", proxy.name, proxy.instance.host)
         return Target(
@@ -393,7 +394,7 @@ class Stack(Events):
         endpoint = self._endpoints.get(variables.get("PGHOST", ""))
         if endpoint is None:
             return variables
-        if self._control_plane.reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
+        if reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
             port = endpoint.listener.port
         else:
             _log.warning("%s cannot reach %s: no path of security groups", function.name, variables["PGHOST"])

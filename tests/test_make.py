@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from local.lambda_runtime.function import Invocation
 from local.record import Record
 from tests.local.account import Account, Recorder, running

@@ -18,17 +18,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from local.lambda_runtime import processes
-from local.lambda_runtime.function import FunctionVersion, Invocation
+from local.lambda_runtime.function import FunctionVersion, Invocation, RuntimeStoppedError
 from local.lambda_runtime.runtime_api import Answer, Event, Exit, Ready, RuntimeApi
 
 INIT_SECONDS = 10.0
 RESPONSE_LIMIT_BYTES = 6_291_556
 
 _PROCESS_FILE = "process"
-
-
-class RuntimeStoppedError(Exception):
-    """The runtime is stopped, or was while the function ran."""
 
 
 class Environment:

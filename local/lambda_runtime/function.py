@@ -68,3 +68,15 @@ class Invocation:
     def log_tail(self) -> str:
         """The last 4 KB of the log, as X-Amz-Log-Result has them."""
         return base64.b64encode(self.log.encode()[-_LOG_TAIL_BYTES:]).decode()
+
+
+class TooManyRequestsError(Exception):
+    """The function has no concurrency left."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Rate Exceeded.")
+        self.reason = reason
+
+
+class RuntimeStoppedError(Exception):
+    """The runtime is stopped, or was while the function ran."""

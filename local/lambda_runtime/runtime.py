@@ -19,16 +19,15 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-from local.lambda_runtime.environment import Environment, RuntimeStoppedError
-from local.lambda_runtime.function import Archive, FunctionVersion, Invocation, RoleCredentials
-
-
-class TooManyRequestsError(Exception):
-    """The function has no concurrency left."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("Rate Exceeded.")
-        self.reason = reason
+from local.lambda_runtime.environment import Environment
+from local.lambda_runtime.function import (
+    Archive,
+    FunctionVersion,
+    Invocation,
+    RoleCredentials,
+    RuntimeStoppedError,
+    TooManyRequestsError,
+)
 
 
 class LambdaRuntime:

@@ -12,7 +12,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local.control_plane import ControlPlane, Events, Instance, Proxy, TargetHealth
+from local.aws.account import Events, Instance, Proxy, TargetHealth
+from local.aws.control_plane import ControlPlane
 from local.lambda_runtime.function import FunctionVersion, Invocation
 
 REGION = "us-east-1"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests.local.account import STOCK, Account, Recorder, running
 
 

@@ -16,7 +16,7 @@ from lambda_postgres import signature
 from lambda_postgres.credentials import Credentials
 from moto.sts.models import sts_backends
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests.local.account import Account, allow
 
 LIST = "secretsmanager.ListSecrets"

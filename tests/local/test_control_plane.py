@@ -11,9 +11,12 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
-from local.control_plane import ControlPlane, SecretRefused, TargetHealth
-from local.lambda_runtime.function import FunctionVersion, Invocation
-from local.lambda_runtime.runtime import LambdaRuntime, TooManyRequestsError
+from local.aws.account import TargetHealth
+from local.aws.control_plane import ControlPlane
+from local.aws.iam import SecretRefused
+from local.aws.reachability import reachable
+from local.lambda_runtime.function import FunctionVersion, Invocation, TooManyRequestsError
+from local.lambda_runtime.runtime import LambdaRuntime
 from tests.local.account import RUNTIME_PYTHON, Account, Recorder, allow, package, parameter_group
 
 
@@ -253,9 +256,9 @@ def handler(event, context):
     runtime = LambdaRuntime(
         python=RUNTIME_PYTHON,
         folder=tmp_path,
-        credentials=plane.credentials_for,
+        credentials=plane.functions.credentials_for,
         endpoint_url=plane.url,
-        log=plane.write_log,
+        log=plane.functions.write_log,
     )
     events.answer = runtime.invoke
     try:
@@ -277,12 +280,12 @@ def handler(event, context):
 def test_directory_knows_sessions_and_their_policies(plane, account):
     user = "arn:aws:rds-db:us-east-1:123456789012:dbuser:prx-1/app"
     session = account.assume(account.role("reader", allow("rds-db:connect", user)))
-    credential = plane.directory.credential(session._credentials["aws_access_key_id"])
+    credential = plane.iam.credential(session._credentials["aws_access_key_id"])
     assert credential.secret_access_key == session._credentials["aws_secret_access_key"]
     assert credential.session_token == session._credentials["aws_session_token"]
-    assert plane.directory.allows(credential, "rds-db:connect", user)
-    assert not plane.directory.allows(credential, "rds-db:connect", user.replace("prx-1", "prx-2"))
-    assert plane.directory.credential("AKIAIOSFODNN7EXAMPLE") is None
+    assert plane.iam.allows(credential, "rds-db:connect", user)
+    assert not plane.iam.allows(credential, "rds-db:connect", user.replace("prx-1", "prx-2"))
+    assert plane.iam.credential("AKIAIOSFODNN7EXAMPLE") is None
 
 
 def test_calls_of_a_role_are_held_to_its_policies(account):
@@ -317,28 +320,28 @@ def test_secret_under_a_customer_s_key_needs_the_key_through_secrets_manager(pla
         with pytest.raises(ClientError, match="kms:Decrypt"):
             account.assume(role).secretsmanager.get_secret_value(SecretId=secret)
         with pytest.raises(SecretRefused, match="kms:Decrypt"):
-            plane.directory.read_secret(role, secret)
+            plane.iam.read_secret(role, secret)
     assert account.assume(right).secretsmanager.get_secret_value(SecretId=secret)["SecretString"]
-    assert plane.directory.read_secret(right, secret) == {"username": "app"}
+    assert plane.iam.read_secret(right, secret) == {"username": "app"}
     for_lambda = account.role("for-lambda", read, decrypt("secretsmanager"))
     with pytest.raises(SecretRefused, match="cannot be assumed by rds"):
-        plane.directory.read_secret(for_lambda, secret)
+        plane.iam.read_secret(for_lambda, secret)
 
 
-def test_security_groups_let_through_what_both_sides_permit(plane, account):
-    function, proxy = account.security_group("hop-function"), account.security_group("hop-proxy")
+def test_security_groups_let_through_what_both_sides_permit(account):
+    function, proxy = account.security_group("pair-function"), account.security_group("pair-proxy")
 
     def permission(group: str) -> dict[str, Any]:
         pairs = [{"GroupId": group}]
         return {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": pairs}
 
-    assert not plane.reachable([function], [proxy], 5432)
+    assert not reachable([function], [proxy], 5432)
     account.ec2.authorize_security_group_egress(GroupId=function, IpPermissions=[permission(proxy)])
-    assert not plane.reachable([function], [proxy], 5432)
+    assert not reachable([function], [proxy], 5432)
     account.ec2.authorize_security_group_ingress(GroupId=proxy, IpPermissions=[permission(function)])
-    assert plane.reachable([function], [proxy], 5432)
-    assert not plane.reachable([function], [proxy], 5433)
-    assert not plane.reachable([proxy], [function], 5432)
+    assert reachable([function], [proxy], 5432)
+    assert not reachable([function], [proxy], 5433)
+    assert not reachable([proxy], [function], 5432)
 
 
 def test_taken_port_is_an_error_and_stop_puts_moto_back(plane):

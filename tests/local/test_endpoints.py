@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests.local.account import Account, allow
 
 EVERYTHING = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
@@ -29,7 +29,7 @@ class Inside:
         grants = [allow("secretsmanager:*", "*"), allow("ec2:CreateNetworkInterface", "*")]
         config = {"SubnetIds": [self.subnet], "SecurityGroupIds": [self.group]}
         made = account.function(name, Role=account.role(name, *grants), VpcConfig=config)
-        session = plane.directory.assume_role(made["Role"], session=name, seconds=900, function_arn=made["FunctionArn"])
+        session = plane.iam.assume_role(made["Role"], session=name, seconds=900, function_arn=made["FunctionArn"])
         self._session = Account(
             plane.url,
             aws_access_key_id=session.access_key_id,

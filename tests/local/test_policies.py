@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local import policies
+from local.aws import iam_policies
 
 USER = "arn:aws:rds-db:us-east-1:123456789012:dbuser:db-ABC/app"
 
@@ -15,15 +15,15 @@ def statement(effect: str = "Allow", **elements: Any) -> dict[str, Any]:
 
 def allowed(*statements: dict[str, Any], action: str = "rds-db:connect", resource: str | None = USER, **context: str):
     names = {name.replace("__", ":"): value for name, value in context.items()}
-    return policies.allows([{"Statement": list(statements)}], action, resource, names)
+    return iam_policies.allows([{"Statement": list(statements)}], action, resource, names)
 
 
 def test_nothing_is_allowed_by_default():
-    assert not policies.allows([], "rds-db:connect", USER)
+    assert not iam_policies.allows([], "rds-db:connect", USER)
 
 
 def test_a_single_statement_needs_no_list():
-    assert policies.allows([{"Statement": statement()}], "rds-db:connect", USER)
+    assert iam_policies.allows([{"Statement": statement()}], "rds-db:connect", USER)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_unknown_resource_needs_an_allow_on_any():
 
 def test_trust_names_the_service():
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["rds.amazonaws.com"]}}
-    assert policies.trusts({"Statement": trust}, "rds.amazonaws.com")
-    assert not policies.trusts({"Statement": [trust]}, "lambda.amazonaws.com")
-    assert not policies.trusts({"Statement": [trust | {"Effect": "Deny"}]}, "rds.amazonaws.com")
+    assert iam_policies.trusts({"Statement": trust}, "rds.amazonaws.com")
+    assert not iam_policies.trusts({"Statement": [trust]}, "lambda.amazonaws.com")
+    assert not iam_policies.trusts({"Statement": [trust | {"Effect": "Deny"}]}, "rds.amazonaws.com")

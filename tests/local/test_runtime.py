@@ -17,9 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from local.lambda_runtime.environment import RuntimeStoppedError
-from local.lambda_runtime.function import Archive, FunctionVersion, Invocation, RoleCredentials
-from local.lambda_runtime.runtime import LambdaRuntime, TooManyRequestsError
+from local.lambda_runtime.function import (
+    Archive,
+    FunctionVersion,
+    Invocation,
+    RoleCredentials,
+    RuntimeStoppedError,
+    TooManyRequestsError,
+)
+from local.lambda_runtime.runtime import LambdaRuntime
 
 PYTHON = Path(__file__).parents[2] / ".venv/runtime/bin/python"
 

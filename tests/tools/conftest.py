@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests.local.account import Account, Recorder, running
 
 

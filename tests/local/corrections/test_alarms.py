@@ -1,4 +1,4 @@
-"""local/corrections/alarms.py: as AWS documents it, where stock moto does not yet."""
+"""local/aws/corrections/alarms.py: as AWS documents it, where stock moto does not yet."""
 
 
 def test_composite_alarm_exists(aws):

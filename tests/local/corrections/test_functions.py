@@ -1,11 +1,11 @@
-"""local/corrections/functions.py: as AWS documents it, where stock moto does not yet."""
+"""local/aws/corrections/functions.py: as AWS documents it, where stock moto does not yet."""
 
 import time
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local.corrections import functions
+from local.aws.corrections import functions
 from tests.local.account import allow
 
 

@@ -1,4 +1,4 @@
-"""local/corrections/instances.py: as AWS documents it, where stock moto does not yet."""
+"""local/aws/corrections/instances.py: as AWS documents it, where stock moto does not yet."""
 
 import json
 import threading

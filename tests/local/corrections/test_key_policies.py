@@ -1,4 +1,4 @@
-"""local/corrections/key_policies.py: as AWS documents it, where stock moto does not yet."""
+"""local/aws/corrections/key_policies.py: as AWS documents it, where stock moto does not yet."""
 
 import json
 from typing import Any

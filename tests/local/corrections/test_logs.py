@@ -1,4 +1,4 @@
-"""local/corrections/logs.py: what RDS writes when its instance or proxy is gone."""
+"""local/aws/corrections/logs.py: what RDS writes when its instance or proxy is gone."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -40,7 +40,7 @@ def test_a_function_s_lines_make_a_log_group_only_where_its_role_may(plane, acco
         account.function(name, Role=account.role(name, allow(actions, "*")))
         account.invoke(name)
         function, *_ = events.seen[-1][1]
-        plane.write_log(function, "stream", ["the last line"])
+        plane.functions.write_log(function, "stream", ["the last line"])
     made = account.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/may")["logGroups"]
     assert [group["logGroupName"] for group in made] == ["/aws/lambda/may"]
 

@@ -1,4 +1,4 @@
-"""local/corrections/network.py: as AWS documents it, where stock moto does not yet."""
+"""local/aws/corrections/network.py: as AWS documents it, where stock moto does not yet."""
 
 import pytest
 from botocore.exceptions import ClientError

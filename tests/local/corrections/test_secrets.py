@@ -1,4 +1,4 @@
-"""local/corrections/secrets.py: as AWS documents it, where stock moto does not yet."""
+"""local/aws/corrections/secrets.py: as AWS documents it, where stock moto does not yet."""
 
 import json
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from moto.secretsmanager.models import SecretsManagerBackend
 
-from local.corrections.moto import Method, Moto
+from local.aws.moto import Method, Moto
 
 
 def correct(moto: Moto) -> None:

@@ -15,9 +15,10 @@ from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sts.models import AssumedRole, sts_backends
 
-from local import policies
+from local.aws import iam_policies
+from local.aws.iam_policies import Context, Document
+from local.aws.reachability import Call, refusal
 from local.credentials import Credential
-from local.endpoints import Call, Reachable, refusal
 
 _SECRET_READS = {"GetSecretValue"}
 _SECRET_WRITES = {"PutSecretValue", "UpdateSecret"}
@@ -27,11 +28,10 @@ class SecretRefused(Exception):  # noqa: N818 (an answer, not a fault)
     """Why a role cannot read a secret."""
 
 
-class MotoDirectory:
+class Iam:
     """Answer for moto's roles."""
 
-    def __init__(self, reachable: Reachable | None = None) -> None:
-        self._reachable = reachable or (lambda *_: True)
+    def __init__(self) -> None:
         self._functions: dict[str, str] = {}
 
     def assume_role(self, role_arn: str, *, session: str, seconds: int, function_arn: str) -> AssumedRole:
@@ -61,13 +61,13 @@ class MotoDirectory:
         return session is not None and self.session_allows(session, action, resource)
 
     def session_allows(
-        self, session: AssumedRole, action: str, resource: str | None, context: policies.Context | None = None
+        self, session: AssumedRole, action: str, resource: str | None, context: Context | None = None
     ) -> bool:
         context = {"aws:PrincipalArn": session.role_arn, **(context or {})}
         if function_arn := self._functions.get(session.access_key_id):
             context["lambda:SourceFunctionArn"] = function_arn
         limit = [json.loads(session.policy)] if session.policy else None
-        return (limit is None or policies.allows(limit, action, resource, context)) and role_allows(
+        return (limit is None or iam_policies.allows(limit, action, resource, context)) and role_allows(
             session.role_arn, action, resource, context
         )
 
@@ -89,13 +89,13 @@ class MotoDirectory:
         if function_arn := self._functions.get(session.access_key_id):
             needed, resource, _ = next(_needs(request, service, action))
             call = Call(function_arn, service, needed, resource or "*", session.role_arn, session.arn)
-            if because := refusal(call, self._reachable):
+            if because := refusal(call):
                 raise _denied(request, session.arn, needed, resource, because)
 
     def read_secret(self, role_arn: str, secret_arn: str) -> dict[str, str]:
         """Read a secret as RDS Proxy does with its role: rds may assume it, and it may read and decrypt."""
         role = _role(role_arn)
-        if role is None or not policies.trusts(json.loads(role.assume_role_policy_document), "rds.amazonaws.com"):
+        if role is None or not iam_policies.trusts(json.loads(role.assume_role_policy_document), "rds.amazonaws.com"):
             raise SecretRefused(f"{role_arn} cannot be assumed by rds.amazonaws.com")
         _, _, _, region, account, _ = secret_arn.split(":", 5)
         secret = secretsmanager_backends[account][region].secrets.get(secret_arn)
@@ -111,7 +111,7 @@ class MotoDirectory:
         return value
 
 
-def role_allows(role_arn: str, action: str, resource: str | None, context: policies.Context | None = None) -> bool:
+def role_allows(role_arn: str, action: str, resource: str | None, context: Context | None = None) -> bool:
     """Tell whether a role's own and attached policies, and its boundary, allow this."""
     role = _role(role_arn)
     if role is None:
@@ -121,14 +121,14 @@ def role_allows(role_arn: str, action: str, resource: str | None, context: polic
     if boundary := role.permissions_boundary_arn:
         groups.append([_document(iam_backends[role.account_id][role.partition].get_policy(boundary))])
     by_iam = all(
-        policies.allows([_parsed(document) for document in group], action, resource, context) for group in groups
+        iam_policies.allows([_parsed(document) for document in group], action, resource, context) for group in groups
     )
     if action.startswith("kms:") and resource and ":key/" in resource:
         return _key_allows(resource, role_arn, action, context, by_iam=by_iam)
     return by_iam
 
 
-def _key_allows(key_arn: str, role_arn: str, action: str, context: policies.Context | None, *, by_iam: bool) -> bool:
+def _key_allows(key_arn: str, role_arn: str, action: str, context: Context | None, *, by_iam: bool) -> bool:
     """Ask a key's own policy: what it grants the account counts where IAM grants it as well.
 
     KMS Developer Guide, "Key policies in AWS KMS" and "Default key policy": no principal may use a key, whatever IAM
@@ -136,8 +136,8 @@ def _key_allows(key_arn: str, role_arn: str, action: str, context: policies.Cont
     """
     _, _, _, region, account, _ = key_arn.split(":", 5)
     policy = _parsed(kms_backends[account][region].describe_key(key_arn).policy)
-    mine = policies.effects(policy, {"AWS": (role_arn,)}, action, key_arn, context)
-    ours = policies.effects(policy, policies.account(key_arn), action, key_arn, context)
+    mine = iam_policies.effects(policy, {"AWS": (role_arn,)}, action, key_arn, context)
+    ours = iam_policies.effects(policy, iam_policies.account(key_arn), action, key_arn, context)
     return "Deny" not in mine and ("Allow" in mine or (by_iam and "Allow" in ours))
 
 
@@ -218,6 +218,6 @@ def _document(policy: Any) -> str:
     return next(str(version.document) for version in policy.versions if version.is_default)
 
 
-def _parsed(document: str) -> policies.Document:
-    parsed: policies.Document = json.loads(document if document.lstrip().startswith("{") else unquote(document))
+def _parsed(document: str) -> Document:
+    parsed: Document = json.loads(document if document.lstrip().startswith("{") else unquote(document))
     return parsed

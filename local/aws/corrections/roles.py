@@ -13,9 +13,9 @@ from moto.iam.models import iam_backends
 from moto.rds.exceptions import RDSClientError
 from moto.rds.models import RDSBackend
 
-from local import policies
-from local.corrections.moto import Method, Moto
-from local.directory import role_allows
+from local.aws import iam_policies
+from local.aws.iam import role_allows
+from local.aws.moto import Method, Moto
 
 
 def correct(moto: Moto) -> None:
@@ -84,4 +84,4 @@ def _trusts(role_arn: str, service: str, context: dict[str, str]) -> bool:
         role = iam_backends[account][partition].get_role_by_arn(role_arn)
     except (NotFoundException, JsonRESTError):
         return False
-    return policies.trusts(json.loads(role.assume_role_policy_document), service, context)
+    return iam_policies.trusts(json.loads(role.assume_role_policy_document), service, context)

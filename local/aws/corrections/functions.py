@@ -18,10 +18,10 @@ from moto.awslambda.responses import LambdaResponse
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 
-from local import policies
-from local.corrections.moto import Method, Moto
-from local.corrections.network import hold
-from local.directory import role_allows
+from local.aws import iam_policies
+from local.aws.corrections.network import hold
+from local.aws.iam import role_allows
+from local.aws.moto import Method, Moto
 
 ACCOUNT_CONCURRENCY = 1000  # LDG gettingstarted-limits: the default; a new account has less, such as 10
 KEPT_UNRESERVED = 100  # LDG configuration-concurrency; where the limit itself is lower, all of it
@@ -102,7 +102,7 @@ def functions_need_a_role_that_lambda_may_assume(moto: Moto) -> None:
     """CreateFunction refuses a role that does not trust Lambda, or in a VPC one that may not make interfaces."""
 
     def reason_against(function: Any, role: Any) -> str | None:
-        if not policies.trusts(json.loads(role.assume_role_policy_document), "lambda.amazonaws.com"):
+        if not iam_policies.trusts(json.loads(role.assume_role_policy_document), "lambda.amazonaws.com"):
             return "The role defined for the function cannot be assumed by Lambda."
         if function.vpc_config and not role_allows(role.arn, "ec2:CreateNetworkInterface", "*"):
             return "The provided execution role does not have permissions to call CreateNetworkInterface on EC2"

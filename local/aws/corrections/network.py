@@ -11,7 +11,7 @@ from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupR
 from moto.ec2.models.subnets import SubnetBackend
 from moto.ec2.models.vpcs import VPCBackend
 
-from local.corrections.moto import Method, Moto
+from local.aws.moto import Method, Moto
 
 
 def correct(moto: Moto) -> None:

@@ -1,19 +1,18 @@
-"""How the call of a function reaches AWS out of its VPC, and what the endpoint on its way says to it."""
+"""What reaches what: TCP between security groups, and the call of a function that leaves its VPC for AWS."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from moto.awslambda_simple.models import lambda_simple_backends
 from moto.ec2.models import ec2_backends
 
-from local import policies
-
-# From these security groups to those, on this port.
-Reachable = Callable[[Iterable[str], Iterable[str], int], bool]
+from local.aws.iam_policies import permits
+from local.aws.moto import every
 
 HTTPS = 443
 
@@ -30,7 +29,18 @@ class Call:
     session_arn: str
 
 
-def refusal(call: Call, reachable: Reachable) -> str | None:
+def reachable(from_group_ids: Iterable[str], to_group_ids: Iterable[str], port: int) -> bool:
+    """Tell whether the security groups let TCP through: egress of the one side and ingress of the other.
+
+    Addresses are not known here: a rule with a CIDR counts only when it covers the other side's whole VPC.
+    """
+    near, far = _groups(from_group_ids), _groups(to_group_ids)
+    return any(_permits(rule, far, port) for group in near for rule in group.egress_rules) and any(
+        _permits(rule, near, port) for group in far for rule in group.ingress_rules
+    )
+
+
+def refusal(call: Call) -> str | None:
     """Say why a call is not answered; None when it is.
 
     With private DNS a service's own name leads to the interface endpoint, whose policy counts besides those of IAM
@@ -64,7 +74,7 @@ def _judged_by(endpoint: Any, call: Call, account: str) -> str | None:
     """The policy names the caller itself: an account there means its root user alone."""
     who = {"AWS": (call.role_arn, call.session_arn)}
     context = {"aws:PrincipalAccount": account, "aws:PrincipalArn": call.role_arn, "aws:SourceVpce": endpoint.id}
-    if policies.permits(json.loads(endpoint.policy_document), who, call.action, call.resource, context):
+    if permits(json.loads(endpoint.policy_document), who, call.action, call.resource, context):
         return None
     return f"because no VPC endpoint policy allows the {call.action} action"
 
@@ -87,3 +97,22 @@ def _way_to_the_internet(ec2: Any, subnet_ids: list[str], group_ids: list[str]) 
         )
         for subnet_id in subnet_ids
     )
+
+
+def _groups(group_ids: Iterable[str]) -> list[Any]:
+    found = [backend.get_security_group_from_id(id_) for id_ in group_ids for backend in every(ec2_backends)]
+    return [group for group in found if group is not None]
+
+
+def _permits(rule: Any, others: list[Any], port: int) -> bool:
+    if rule.ip_protocol != "-1" and not (
+        rule.ip_protocol == "tcp" and int(rule.from_port) <= port <= int(rule.to_port)
+    ):
+        return False
+    if rule.source_group:
+        return any(rule.source_group["GroupId"] == group.id for group in others)
+    if not rule.cidr_ipv4:
+        return False
+    network = ipaddress.ip_network(rule.cidr_ipv4)
+    vpcs = [group.ec2_backend.vpcs[group.vpc_id] for group in others]
+    return any(ipaddress.ip_network(vpc.cidr_block).subnet_of(network) for vpc in vpcs)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -53,3 +53,9 @@ class Moto:
 def random_id(length: int, alphabet: str = string.ascii_lowercase + string.digits) -> str:
     """Return random characters, as AWS's ids have them."""
     return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def every(backends: Any) -> Iterator[Any]:
+    """Yield a service's backend of each account and region."""
+    for account in list(backends.values()):
+        yield from list(account.values())

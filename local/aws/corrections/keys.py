@@ -10,7 +10,7 @@ from moto.rds.exceptions import KMSKeyNotAccessibleFault
 from moto.rds.models import RDSBackend
 from moto.secretsmanager.models import SecretsManagerBackend
 
-from local.corrections.moto import Method, Moto
+from local.aws.moto import Method, Moto
 
 RDS_KEY = "alias/aws/rds"
 

@@ -11,8 +11,8 @@ from typing import Any
 from moto.rds.exceptions import RDSClientError
 from moto.rds.models import RDSBackend
 
-from local.corrections.keys import is_enabled, storage_key
-from local.corrections.moto import Method, Moto
+from local.aws.corrections.keys import is_enabled, storage_key
+from local.aws.moto import Method, Moto
 
 
 def correct(moto: Moto) -> None:

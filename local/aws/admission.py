@@ -104,7 +104,7 @@ class Admission:
         if not hmac.compare_digest(expected, given["signature"]):
             raise Refused("SignatureDoesNotMatch", "The signature is not that of the access key.")
         if given["service"] not in SERVICES:
-            message = f"The local stack does not have {given['service']}: see SERVICES in local/admission.py."
+            message = f"The local stack does not have {given['service']}: see SERVICES in local/aws/admission.py."
             raise Refused("NotImplemented", message, "501 Not Implemented")  # SDKs do not try that again
 
     def _credential(self, environ: Mapping[str, Any], access_key_id: str) -> Credential:

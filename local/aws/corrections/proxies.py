@@ -14,7 +14,7 @@ from moto.rds.models import (
 )
 from moto.rds.responses import RDSResponse
 
-from local.corrections.moto import Method, Moto, random_id
+from local.aws.moto import Method, Moto, random_id
 
 
 def correct(moto: Moto) -> None:

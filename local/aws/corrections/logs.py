@@ -10,8 +10,8 @@ from moto.logs.models import logs_backends
 from moto.logs.responses import LogsResponse
 from moto.rds.models import RDSBackend
 
-from local.corrections.keys import is_enabled
-from local.corrections.moto import Method, Moto
+from local.aws.corrections.keys import is_enabled
+from local.aws.moto import Method, Moto
 
 
 def correct(moto: Moto) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moto.cloudwatch.responses import CloudWatchResponse
 
-from local.corrections.moto import Moto
+from local.aws.moto import Moto
 
 
 def correct(moto: Moto) -> None:

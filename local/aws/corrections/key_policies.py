@@ -10,8 +10,8 @@ from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
 from moto.logs.models import LogsBackend
 
-from local import policies
-from local.corrections.moto import Method, Moto
+from local.aws import iam_policies
+from local.aws.moto import Method, Moto
 
 # CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS KMS". Which of them CreateLogGroup tries
 # is not said. DescribeKey is on the guide's list too, but knows no encryption context to hold a condition against.
@@ -39,7 +39,7 @@ def keys_stay_under_their_account(moto: Moto) -> None:
         if (
             policy
             and not self._get_param("BypassPolicyLockoutSafetyCheck")
-            and not policies.permits(json.loads(policy), policies.account(arn), "kms:PutKeyPolicy", arn)
+            and not iam_policies.permits(json.loads(policy), iam_policies.account(arn), "kms:PutKeyPolicy", arn)
         ):
             message = "The new key policy will not allow you to update the key policy in the future."
             raise JsonRESTError("MalformedPolicyDocumentException", message)
@@ -72,4 +72,4 @@ def log_groups_need_a_key_that_logs_may_use(moto: Moto) -> None:
         who = {"Service": (f"logs.{region}.amazonaws.com",)}
         context = {"kms:EncryptionContext:aws:logs:arn": group_arn}
         policy = json.loads(key.policy)
-        return all(policies.permits(policy, who, f"kms:{action}", key_arn, context) for action in NEEDED_BY_LOGS)
+        return all(iam_policies.permits(policy, who, f"kms:{action}", key_arn, context) for action in NEEDED_BY_LOGS)

@@ -10,7 +10,7 @@ from moto.rds.exceptions import DBParameterGroupNotFoundError, InvalidParameterC
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 from moto.rds.responses import RDSResponse
 
-from local.corrections.moto import Method, Moto
+from local.aws.moto import Method, Moto
 
 # What RDS itself gives, as DescribeDBParameters lists it with the source `system`: max_connections (RDS user guide,
 # PostgreSQL quotas), rds.force_ssl (1 since 15: RDS user guide, PostgreSQL.Concepts.General.SSL), the two of passwords

@@ -4,7 +4,7 @@ Every correction replaces attributes of moto's classes while the control plane r
 as soon as moto has it by itself: then delete it here.
 """
 
-from local.corrections import (
+from local.aws.corrections import (
     alarms,
     functions,
     instances,
@@ -18,9 +18,9 @@ from local.corrections import (
     secrets,
     snapshots,
 )
-from local.corrections.moto import Method, Moto
+from local.aws.moto import Moto
 
-__all__ = ["Method", "Moto", "correct", "functions", "logs", "parameters"]
+__all__ = ["correct", "functions", "logs", "parameters"]
 
 _ROOMS = (
     instances,

@@ -13,8 +13,8 @@ from moto.rds.models import (
     RDSBackend,
 )
 
-from local.corrections import parameters
-from local.corrections.moto import Method, Moto, random_id
+from local.aws.corrections import parameters
+from local.aws.moto import Method, Moto, random_id
 
 # What waits for the maintenance window (RDS user guide, user-modifyinstance-settings), of moto's attributes, and its
 # name among PendingModifiedValues (botocore's model of the API). Monitoring waits as well, but has no name there.
