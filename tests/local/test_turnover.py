@@ -149,7 +149,7 @@ def psql(deployment: Deployment, function: str, statement: str, **environment: s
     arn = deployment.client("lambda").get_function_configuration(FunctionName=function)["FunctionArn"]
     keys = {name: value for name, value in deployment.stack.variables().items() if name != "LOCAL_STACK"}
     return subprocess.run(
-        [sys.executable, "-m", "local.psql", arn],
+        [sys.executable, "-m", "tools.psql", arn],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],

@@ -1,7 +1,7 @@
 """A storm of connections: more execution environments than max_connections, each holding its own connection.
 
 Once directly, as terraform/dev connects, and once through the proxy's stand-in, as terraform/prod does. Environments
-are threads of a few processes (local/storm_clients.py), each with a connection of lambda_postgres. All of it is on
+are threads of a few processes (clients.py), each with a connection of lambda_postgres. All of it is on
 loopback, bounded in count and time, and stopped at the end.
 """
 
@@ -161,7 +161,7 @@ def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_cert
         "seconds": SECONDS,
         "interval_seconds": INTERVAL_SECONDS,
     }
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(root / "lambda" / "layer"),
@@ -171,7 +171,7 @@ def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_cert
     }
     with ExitStack() as resources:
         most = resources.enter_context(_Watch(server))
-        command = [sys.executable, str(root / "local" / "storm_clients.py")]
+        command = [sys.executable, str(Path(__file__).with_name("clients.py"))]
         processes = [
             resources.enter_context(
                 subprocess.Popen(
@@ -252,7 +252,3 @@ def _table(outcomes: list[Outcome]) -> str:
         )
     lines += [f"\n  refused {o.way}: {o.refusal}" for o in outcomes if o.refusal]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(run())
