@@ -7,10 +7,6 @@ running. The rules are those of the RDS user guide; where it leaves a case open,
 from __future__ import annotations
 
 import re
-from typing import Any
-
-from .log import Log
-from .session import Session, WatchedCursor
 
 _MAX_BYTES = 16 * 1024
 
@@ -100,6 +96,11 @@ def explain_lasting(sql: str | bytes) -> tuple[str | None, bool]:
     return lasting, ends
 
 
+def shape_of(sql: str | bytes) -> str:
+    """Return a text without its values, comments and needless space."""
+    return " ".join(_NUMBER.sub("?", _bare(sql)).split())[:500]
+
+
 def _explain(statement: str) -> str | None:
     command = re.match(r"[A-Za-z]+", statement)
     if command and command[0].upper() in _COMMANDS:
@@ -132,47 +133,3 @@ def _comment_end(text: str, start: int) -> int:
         if depth == 0:
             return edge.end()
     return len(text)
-
-
-class GuardedCursor(WatchedCursor):
-    """A cursor that warns of statements that would pin."""
-
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
-        _warn("DECLARE …" if self.name else self.mogrify(query, vars))
-        super().execute(query, vars)
-
-    def executemany(self, query: Any, vars_list: Any) -> None:
-        _warn(self.mogrify(query))
-        super().executemany(query, vars_list)
-
-
-class GuardedConnection(Session):
-    """A connection that warns of psycopg2's own calls that would pin, besides its cursors' statements."""
-
-    default_cursor_factory = GuardedCursor
-
-    def set_client_encoding(self, encoding: str) -> None:
-        _warn("SET client_encoding")
-        super().set_client_encoding(encoding)
-
-    def set_session(self, *arguments: Any, **options: Any) -> None:
-        if self.autocommit:
-            _warn("SET default_transaction_…")
-        super().set_session(*arguments, **options)
-
-    def reset(self) -> None:
-        _warn("DISCARD ALL")
-        super().reset()
-
-
-_warned: set[str] = set()
-
-
-def _warn(sql: str | bytes) -> None:
-    reason = explain_pinning(sql)
-    if reason is None:
-        return
-    shape = " ".join(_NUMBER.sub("?", _bare(sql)).split())[:500]
-    if shape not in _warned:
-        _warned.add(shape)
-        Log.from_environment().write("WARNING", "statement would pin the proxy session", reason=reason, statement=shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from lambda_postgres import Keeper, pinning
+from lambda_postgres import Keeper, guard
 from lambda_postgres.pinning import explain_pinning
 from lambda_postgres.session import Session, WatchedCursor
 
@@ -90,7 +90,7 @@ def test_these_do_not(sql):
 def guarded(settings, monkeypatch):
     monkeypatch.setenv("DB_PINNING_GUARD", "warn")
     monkeypatch.setenv("DB_LOG_LEVEL", "WARNING")
-    monkeypatch.setattr(pinning, "_warned", set())
+    monkeypatch.setattr(guard, "_warned", set())
     keeper = Keeper(settings)
     yield keeper
     keeper.close()
