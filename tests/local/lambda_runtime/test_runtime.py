@@ -27,7 +27,7 @@ from local.lambda_runtime.function import (
 )
 from local.lambda_runtime.runtime import LambdaRuntime
 
-PYTHON = Path(__file__).parents[2] / ".venv/runtime/bin/python"
+PYTHON = Path(__file__).parents[3] / ".venv/runtime/bin/python"
 
 Invoke = Callable[..., Invocation]
 

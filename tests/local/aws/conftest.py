@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from local.aws.control_plane import ControlPlane
-from tests.local.account import STOCK, Account, Recorder, running
+from tests.local.account import STOCK, Account, account, events, plane
+
+__all__ = ["account", "events", "plane"]
 
 
 @pytest.fixture(scope="session")
@@ -23,26 +24,6 @@ def stock() -> Iterator[Account]:
     assert server.stdout is not None
     yield Account(f"http://127.0.0.1:{int(server.stdout.readline())}")
     server.communicate()
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    with running(ControlPlane(Recorder())) as plane:
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def account(plane: ControlPlane) -> Account:
-    return Account.of(plane)
-
-
-@pytest.fixture
-def events(plane: ControlPlane) -> Iterator[Recorder]:
-    recorder = plane.events
-    assert isinstance(recorder, Recorder)
-    recorder.reset()
-    yield recorder
-    recorder.reset()
 
 
 LACKING = pytest.mark.xfail(strict=True, reason="stock moto lacks it; when this passes, delete the correction")
