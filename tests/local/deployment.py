@@ -104,7 +104,7 @@ class Deployment:
         self.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.13",
-            Handler="handler.handler",
+            Handler="bootstrap.handler.handler" if package == "bootstrap" else "handler.handler",
             Role=self._role,
             Layers=[self._layer],
             Timeout=60,

@@ -106,7 +106,7 @@ def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployme
     package = tmp_path / "bootstrap.zip"
     shutil.copy(OUTPUT / "bootstrap.zip", package)
     with zipfile.ZipFile(package, "a") as archive:
-        archive.writestr("migrations/9999_broken.sql", "SELECT 1;\nSELECT 1 FROM nowhere;\n")
+        archive.writestr("bootstrap/migrations/9999_broken.sql", "SELECT 1;\nSELECT 1 FROM nowhere;\n")
     deployment.client("lambda").update_function_code(FunctionName=deployment.bootstrap, ZipFile=package.read_bytes())
     invocation = {"function_name": deployment.bootstrap, "input": '{"action": "apply"}'}
     root = {"provider": {"aws": {}}, "resource": {"aws_lambda_invocation": {"apply": invocation}}}
