@@ -14,19 +14,26 @@ _SUSPECT = re.compile(
 )
 _NOT_CODE = re.compile(
     r"""
-    (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | \be'(?:\\.|''|[^'\\])*'            # a string with escapes
+    --[^\n]*
+    | (?P<comment>/\*)                    # its end is searched for: comments nest
+    | \b[eE]'(?:\\.|''|[^'\\])*'         # a string with escapes
     | '(?:''|[^'])*'
-    | (?P<tag>\$(?:[a-z_]\w*)?\$).*?(?P=tag)
+    | (?<![\w$])(?P<tag>\$(?:[a-zA-Z_]\w*)?\$).*?(?P=tag)
+    | "(?P<identifier>(?:""|[^"])*)"
     """,
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+    re.DOTALL | re.VERBOSE,
 )
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _STATEMENTS = (
     (re.compile(r"(re)?set\b", re.IGNORECASE), "SET: a parameter was set or reset"),
     (re.compile(r"(prepare|deallocate|execute)\b", re.IGNORECASE), "SQL-level PREPARE, EXECUTE or DEALLOCATE"),
     (re.compile(r"discard\b", re.IGNORECASE), "DISCARD: session state was discarded"),
     (
         re.compile(r"create\s+(or\s+replace\s+)?((global|local)\s+)?temp(orary)?\b", re.IGNORECASE),
+        "a temporary table, view or sequence",
+    ),
+    (
+        re.compile(r"(create\s.*?|select\s.*?\binto\s+(table\s+)?)\bpg_temp\s*\.", re.IGNORECASE | re.DOTALL),
         "a temporary table, view or sequence",
     ),
     (re.compile(r"declare\b", re.IGNORECASE), "DECLARE: a cursor"),
@@ -47,9 +54,34 @@ def pin_reason(sql: str) -> str | None:
         return "a statement larger than 16 KB"
     if _SUSPECT.search(sql) is None:
         return None
-    code = _NOT_CODE.sub(lambda match: " " if match["comment"] else "''", sql)
+    code = _code(sql)
     for statement in code.split(";"):
         for pattern, reason in _STATEMENTS:
             if pattern.match(statement.lstrip()):
                 return reason
     return next((reason for pattern, reason in _ANYWHERE if pattern.search(code)), None)
+
+
+def _code(sql: str) -> str:
+    """Leave out comments and the content of strings; write quoted identifiers without their quotes."""
+    parts, position = [], 0
+    while found := _NOT_CODE.search(sql, position):
+        parts.append(sql[position : found.start()])
+        position = found.end()
+        if found["identifier"] is not None:
+            parts.append(re.sub(r"\W", "_", found["identifier"]))
+        elif found["comment"]:
+            parts.append(" ")
+            position = _end_of_comment(sql, position)
+        else:
+            parts.append(" " if found[0].startswith("--") else "''")
+    return "".join(parts) + sql[position:]
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    """Return where the comment that began before `position` ends; one that never does has the rest."""
+    open_comments = 1
+    while open_comments and (edge := _COMMENT_EDGE.search(text, position)):
+        open_comments += 1 if edge[0] == "/*" else -1
+        position = edge.end()
+    return len(text) if open_comments else position

@@ -14,14 +14,14 @@ _QUOTED = re.compile(
     r"""
       --[^\n]*                          # comments
     | /\*
-    | [eE]'(?:[^'\\]|\\.|'')*'          # string literals
+    | \b[eE]'(?:[^'\\]|\\.|'')*'        # string literals
     | '(?:[^']|'')*'
-    | \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$
+    | (?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$
+    | "(?P<name>(?:[^"]|"")*)"          # identifiers, which may hold what looks like one of the others
     """,
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_IDENTIFIER = re.compile(r'"((?:[^"]|"")*)"')
 _NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 _COMMANDS = {
@@ -37,7 +37,7 @@ _COMMANDS = {
 }
 _TEMPORARY = re.compile(
     r"^CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s|\bINTO\s+(?:LOCAL\s+|GLOBAL\s+)?TEMP(?:ORARY)?\s"
-    r"|^CREATE\s.*?\bpg_temp\s*\.",
+    r"|^CREATE\s.*?\bpg_temp\s*\.|^SELECT\s.*?\bINTO\s+(?:TABLE\s+)?pg_temp\s*\.",
     re.IGNORECASE | re.DOTALL,
 )
 _CALL = re.compile(
@@ -118,11 +118,14 @@ def _bare(sql: str | bytes) -> str:
     text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
     parts, position = [], 0
     while match := _QUOTED.search(text, position):
-        comment = match[0][:2] in ("--", "/*")
-        parts += [text[position : match.start()], " " if comment else "''"]
+        if match["name"] is not None:
+            stand_in = re.sub(r"\W", "_", match["name"])
+        else:
+            stand_in = " " if match[0][:2] in ("--", "/*") else "''"
+        parts += [text[position : match.start()], stand_in]
         position = _comment_end(text, match.start()) if match[0] == "/*" else match.end()
     parts.append(text[position:])
-    return _IDENTIFIER.sub(lambda match: re.sub(r"\W", "_", match[1]), "".join(parts))
+    return "".join(parts)
 
 
 def _comment_end(text: str, start: int) -> int:
