@@ -24,8 +24,6 @@ class Instance:
     database: str | None
     master_username: str
     master_password: str = field(repr=False)
-    master_secret_arn: str | None
-    engine_version: str
     iam_authentication: bool
     parameters: Mapping[str, str]
     security_group_ids: tuple[str, ...]
@@ -38,7 +36,6 @@ class ProxyAuth:
 
     secret_arn: str
     iam_auth: str
-    client_password_auth_type: str | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,6 @@ class Proxy:
     auth: tuple[ProxyAuth, ...]
     require_tls: bool
     idle_client_timeout_seconds: int
-    debug_logging: bool
     security_group_ids: tuple[str, ...]
     instance: Instance | None
     max_connections_percent: int
@@ -123,8 +119,6 @@ def instance_of(database: Any) -> Instance:
         master_password=(
             json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password or ""
         ),
-        master_secret_arn=secret_arn,
-        engine_version=database.engine_version,
         iam_authentication=bool(database.enable_iam_database_authentication),
         parameters=dict(parameters.in_force(database)),
         security_group_ids=tuple(database.vpc_security_group_ids),
@@ -144,13 +138,9 @@ def proxy_of(proxy: Any) -> Proxy:
         host=proxy.endpoint,
         port=5432,  # the proxy listens there for PostgreSQL, whatever the instance's port
         role_arn=proxy.role_arn,
-        auth=tuple(
-            ProxyAuth(auth["SecretArn"], auth.get("IAMAuth", "DISABLED"), auth.get("ClientPasswordAuthType"))
-            for auth in proxy.auth
-        ),
+        auth=tuple(ProxyAuth(auth["SecretArn"], auth.get("IAMAuth", "DISABLED")) for auth in proxy.auth),
         require_tls=bool(proxy.require_tls),
         idle_client_timeout_seconds=int(proxy.idle_client_timeout),
-        debug_logging=bool(proxy.debug_logging),
         security_group_ids=tuple(proxy.vpc_security_group_ids),
         instance=targets[0] if targets else None,
         max_connections_percent=int(group.max_connections),

@@ -6,15 +6,13 @@ its very first answer means "the token decides". All else, SCRAM included, is be
 
 import asyncio
 import datetime
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from local.certificates import HostCertificate
 from local.credentials import Directory
-from local.postgres import tokens, wire
-
-log = logging.getLogger(__name__)
+from local.postgres import wire
+from local.postgres.token_login import TokenLogin, now
 
 
 class InstanceListener(wire.Listener):
@@ -33,16 +31,20 @@ class InstanceListener(wire.Listener):
         directory: Directory,
         resource_prefix: str,
         force_ssl: bool = True,
-        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        clock: Callable[[], datetime.datetime] = now,
     ) -> None:
         super().__init__(loop, certificate)
         self.host_name = host_name
         self._socket_path = socket_path
-        self._directory = directory
-        self._resource_prefix = resource_prefix
         self.force_ssl = force_ssl
         self.iam_authentication = True
-        self._clock = clock
+        self._token_login = TokenLogin(
+            name=host_name,
+            host_name=host_name,
+            directory=directory,
+            resource_prefix=resource_prefix,
+            clock=clock,
+        )
 
     async def _serve(self, client: wire.Connection) -> None:
         async with asyncio.timeout(wire.AUTHENTICATION_TIMEOUT_SECONDS):
@@ -77,27 +79,11 @@ class InstanceListener(wire.Listener):
             if not self.iam_authentication:  # then pg_hba.conf asks every user for a password, and a token is none
                 client.refuse("28P01", f'password authentication failed for user "{user}"')
                 return False
-            client.write(wire.authentication(wire.AUTHENTICATION_CLEARTEXT))
-            token = await wire.read_password(client)
-            try:
-                await asyncio.to_thread(self._verify, token, user)
-            except tokens.TokenRefused as refusal:
-                log.warning("%s: token of user %s refused: %s", self.host_name, user, refusal)
+            if not await self._token_login.accepts(client, user=user, port=self.port):
                 client.refuse("28000", f'PAM authentication failed for user "{user}"')
                 return False
         client.write(wire.message(kind, payload))
         return True
-
-    def _verify(self, token: str, user: str) -> None:
-        tokens.verify(
-            token,
-            directory=self._directory,
-            host=self.host_name,
-            port=self.port,
-            user=user,
-            resource_prefix=self._resource_prefix,
-            now=self._clock(),
-        )
 
     async def _cancel(self, client: wire.Connection, request: wire.CancelRequest) -> None:
         server = await self._connect()

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from local.certificates import HostCertificate
 from local.credentials import Directory
 from local.loop import run_in
-from local.postgres import tokens, wire
+from local.postgres import wire
+from local.postgres.token_login import TokenLogin, now
 from local.rds_proxy.pool import Pool, PoolSettings, Refused, TargetHealth
 from local.rds_proxy.scram import ScramError, ScramServer
 from local.rds_proxy.server_connection import IDLE, Key, Target
@@ -74,7 +75,7 @@ class ProxyListener(wire.Listener):
         directory: Directory,
         resource_prefix: str,
         settings: ProxySettings,
-        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        clock: Callable[[], datetime.datetime] = now,
     ) -> None:
         super().__init__(loop, certificate)
         self.name = name
@@ -83,9 +84,13 @@ class ProxyListener(wire.Listener):
         self.pool = Pool(loop, name, settings.pool)
         self._clients = Clients(name, self.pool, loop.time)
         self._settings = settings
-        self._directory = directory
-        self._resource_prefix = resource_prefix
-        self._clock = clock
+        self._token_login = TokenLogin(
+            name=name,
+            host_name=host_name,
+            directory=directory,
+            resource_prefix=resource_prefix,
+            clock=clock,
+        )
         self._sweepers: list[asyncio.Task[None]] = []
 
     def configure(self, settings: ProxySettings) -> None:
@@ -205,30 +210,13 @@ class ProxyListener(wire.Listener):
                 "Check the credentials for this role and try again.",
             )
         if settings.iam_required:
-            await self._check_token(client, user)
+            if not await self._token_login.accepts(client, user=user, port=self.port):
+                raise Refused(
+                    "28P01",
+                    f"IAM authentication failed for user {user}. Check the IAM token for this user and try again.",
+                )
         else:
             await self._check_password(client, user, secret.password)
-
-    async def _check_token(self, client: wire.Connection, user: str) -> None:
-        client.write(wire.authentication(wire.AUTHENTICATION_CLEARTEXT))
-        token = await wire.read_password(client)
-        try:
-            await asyncio.to_thread(
-                tokens.verify,
-                token,
-                directory=self._directory,
-                host=self.host_name,
-                port=self.port,
-                user=user,
-                resource_prefix=self._resource_prefix,
-                now=self._clock(),
-            )
-        except tokens.TokenRefused as refusal:
-            log.warning("%s: token of user %s refused: %s", self.name, user, refusal)
-            raise Refused(
-                "28P01",
-                f"IAM authentication failed for user {user}. Check the IAM token for this user and try again.",
-            ) from None
 
     async def _check_password(self, client: wire.Connection, user: str, password: str) -> None:
         scram = ScramServer(password)

@@ -172,8 +172,8 @@ class Deployment:
         ec2 = self.client("ec2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
         group: str = ec2.create_security_group(GroupName=self.name, Description=self.name, VpcId=vpc)["GroupId"]
-        hop = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group}]}
-        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[hop])
+        pair = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group}]}
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[pair])
         return group
 
     def _make_role(self, service: str, *actions: str) -> str:

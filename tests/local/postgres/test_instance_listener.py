@@ -19,7 +19,7 @@ from local.postgres import wire
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer
 from tests.local import data_plane
-from tests.local.data_plane import MASTER_PASSWORD, MASTER_USER, ROLE, Account, value
+from tests.local.data_plane import MASTER_PASSWORD, MASTER_USER, ROLE, SmallDirectory, value
 
 HOST = "app-dev.abcdefghijkl.us-east-1.rds.amazonaws.com"
 PREFIX = "arn:aws:rds-db:us-east-1:123456789012:dbuser:db-0123456789ABCDEF"
@@ -32,7 +32,7 @@ class Instance:
     server: PostgresServer
     listener: InstanceListener
     certificates: Certificates
-    account: Account
+    account: SmallDirectory
     ahead: datetime.timedelta = datetime.timedelta(0)
 
     def connect(self, user: str, password: str | None = None, **settings: Any) -> Any:
@@ -57,7 +57,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     with server.administrator() as cursor:
         cursor.execute("CREATE ROLE app LOGIN PASSWORD 'secret'; CREATE ROLE token_user LOGIN IN ROLE rds_iam")
     thread = LoopThread()
-    account = Account(set())
+    account = SmallDirectory(set())
     listener = InstanceListener(
         thread.loop,
         host_name=HOST,

@@ -1,7 +1,7 @@
 """Tokens of botocore's own signer are accepted, and nothing else is."""
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -12,6 +12,7 @@ from botocore.credentials import Credentials
 
 from local.credentials import Credential
 from local.postgres.tokens import TokenRefused, verify
+from tests.local.data_plane import SmallDirectory
 
 HOST = "app-proxy.proxy-abcdefghijkl.us-east-1.rds.amazonaws.com"
 PORT = 5432
@@ -48,18 +49,9 @@ KNOWN_SESSION_TOKEN = (
 )
 
 
-@dataclass
-class OneUser:
-    """A directory in which everyone may connect as `user`, and nothing else."""
-
-    user: str = USER
-    credentials: tuple[Credential, ...] = (LONG_LIVED, SESSION)
-
-    def credential(self, access_key_id: str) -> Credential | None:
-        return next((known for known in self.credentials if known.access_key_id == access_key_id), None)
-
-    def allows(self, credential: Credential, action: str, resource: str) -> bool:
-        return credential in self.credentials and (action, resource) == ("rds-db:connect", f"{PREFIX}/{self.user}")
+def one_user(user: str = USER, credentials: tuple[Credential, ...] = (LONG_LIVED, SESSION)) -> SmallDirectory:
+    """Make a directory in which everyone may connect as `user`, and nothing else."""
+    return SmallDirectory({f"{PREFIX}/{user}"}, credentials)
 
 
 def signed(
@@ -83,7 +75,7 @@ def signed(
 
 def check(token: str, **changes: Any) -> Credential:
     settings: dict[str, Any] = {
-        "directory": OneUser(),
+        "directory": one_user(),
         "host": HOST,
         "port": PORT,
         "user": USER,
@@ -101,12 +93,12 @@ def test_what_botocore_signs_is_accepted(credential: Credential) -> None:
 def test_known_answers_are_accepted() -> None:
     assert check(KNOWN_TOKEN) == LONG_LIVED
     session = replace(LONG_LIVED, session_token=SESSION.session_token)
-    assert check(KNOWN_SESSION_TOKEN, directory=OneUser(credentials=(session,))) == session
+    assert check(KNOWN_SESSION_TOKEN, directory=one_user(credentials=(session,))) == session
 
 
 @pytest.mark.parametrize("user", ["app user+x/@y", "Ünïcode~-_.", "a&DBUser=b"])
 def test_a_user_of_any_characters_is_accepted(user: str) -> None:
-    assert check(signed(user=user), directory=OneUser(user), user=user) == SESSION
+    assert check(signed(user=user), directory=one_user(user), user=user) == SESSION
 
 
 def test_the_order_of_the_query_does_not_matter() -> None:
@@ -148,7 +140,7 @@ def test_a_token_for_something_else_is_refused(changes: dict[str, Any], reason: 
 def test_the_credential_must_outlive_the_token() -> None:
     expired = replace(SESSION, expires_at=NOW)
     with pytest.raises(TokenRefused, match="expired at 03:04:05"):
-        check(signed(), directory=OneUser(credentials=(expired,)))
+        check(signed(), directory=one_user(credentials=(expired,)))
 
 
 @pytest.mark.parametrize("prefix", [PREFIX.replace("prx-", "db-"), PREFIX.replace("123456789012", "210987654321")])

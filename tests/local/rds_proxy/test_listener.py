@@ -26,7 +26,7 @@ from local.rds_proxy.listener import Metrics, ProxyListener, ProxySettings
 from local.rds_proxy.pool import PoolSettings, Secret
 from local.rds_proxy.server_connection import Target
 from tests.local import data_plane
-from tests.local.data_plane import ROLE, Account, value
+from tests.local.data_plane import ROLE, SmallDirectory, value
 
 INSTANCE = "app-prod.abcdefghijkl.us-east-1.rds.amazonaws.com"
 HOST = "app-prod.proxy-abcdefghijkl.us-east-1.rds.amazonaws.com"
@@ -41,7 +41,7 @@ class Stand:
     server: PostgresServer
     certificates: Certificates
     loop: LoopThread
-    account: Account
+    account: SmallDirectory
     secrets: dict[str, Secret] = field(default_factory=dict)
     ahead: datetime.timedelta = datetime.timedelta(0)
     proxy: ProxyListener = field(init=False)
@@ -109,7 +109,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postgres
 @pytest.fixture
 def stand(backend: tuple[PostgresServer, Certificates, LoopThread], request: pytest.FixtureRequest) -> Iterator[Stand]:
     """Parametrize indirectly with the proxy's settings."""
-    stand = Stand(*backend, Account({f"{PREFIX}/app", f"{PREFIX}/other"}))
+    stand = Stand(*backend, SmallDirectory({f"{PREFIX}/app", f"{PREFIX}/other"}))
     for user in ("app", "other"):
         stand.secrets[user] = Secret(user, PASSWORD)
     stand.start(**getattr(request, "param", {}))
