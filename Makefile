@@ -185,7 +185,7 @@ reboot: environment package .venv/tools/requirements.txt ## Reboot the instance 
 	@$(TF) apply -input=false -auto-approve -target=$(STARTED_WITH) -replace=$(STARTED_WITH) >/dev/null
 
 psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
-	@$(call output,function); $(TOOLS)/python -m local.psql "$$output"
+	@$(call output,function); $(TOOLS)/python -m tools.psql "$$output"
 
 environment:
 	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev). Only the command line counts))

@@ -35,7 +35,9 @@ def main() -> None:
                 write_certificates(tree / "certificates")
                 write_sbom(tree / "sbom.cdx.json", tree, name=name)
             else:
-                shutil.copytree(ROOT / "lambda" / name, tree, ignore=layer.NOT_SOURCE)
+                source = ROOT / "lambda" / name
+                is_package = (source / "__init__.py").exists()
+                shutil.copytree(source, tree / name if is_package else tree, ignore=layer.NOT_SOURCE)
             _write_checked(package, tree, arch)
     except subprocess.CalledProcessError as error:
         sys.exit(f"{package.name} was not made: {Path(error.cmd[0]).name} failed.")

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from local import service, storm
+from local import service
+from local.storm import storm
 
 INTERRUPT_TIMEOUT_SECONDS = 60
 

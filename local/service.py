@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from local.lambda_runtime.environment import end_leftovers
 from local.record import Record
-from local.runtime import end_leftovers
 from local.stack import Stack
 
 TARGET_DELAY_SECONDS = 10

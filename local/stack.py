@@ -20,17 +20,22 @@ from typing import Any, Self
 
 import boto3
 
+from local.aws.account import Events, Instance, Proxy, TargetHealth
+from local.aws.control_plane import ControlPlane
+from local.aws.iam import SecretRefused
+from local.aws.reachability import reachable
 from local.certificates import Authority, Certificates
-from local.control_plane import ControlPlane, Events, Instance, Proxy, SecretRefused, TargetHealth
-from local.instance import InstanceListener
+from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
+from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
-from local.pool import PoolSettings, Secret, Target
-from local.postgres import PostgresServer, Snapshot, find_binaries
-from local.proxy import Proxy as ProxyListener
-from local.proxy import ProxySettings
+from local.postgres.installation import find_binaries
+from local.postgres.instance_listener import InstanceListener
+from local.postgres.server import PostgresServer, Snapshot
+from local.postgres.wire import Listener
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
 from local.record import Record
-from local.runtime import Archive, FunctionVersion, Invocation, LambdaRuntime
-from local.wire import Listener
 
 ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = "123456789012"
@@ -105,10 +110,10 @@ class Stack(Events):
             self._runtime = LambdaRuntime(
                 python=RUNTIME_PYTHON,
                 folder=self._folder,
-                credentials=self._control_plane.credentials_for,
+                credentials=self._control_plane.functions.credentials_for,
                 endpoint_url=self.url,
                 prepare=self._lead_here,
-                log=self._control_plane.write_log,
+                log=self._control_plane.functions.write_log,
             )
             resources.callback(self._runtime.stop)
             self.record.write(self.variables())
@@ -174,7 +179,7 @@ class Stack(Events):
         return [
             f"AWS control plane   moto at {self.url}",
             f"RDS instances       PostgreSQL {postgres.version} in {postgres.folder}",
-            "RDS Proxy           a stand-in of this project (local/proxy.py)",
+            "RDS Proxy           a stand-in of this project (local/rds_proxy)",
             f"Lambda              awslambdaric on {version}{self._layer_note()}",
         ]
 
@@ -220,7 +225,7 @@ class Stack(Events):
             host_name=instance.host,
             certificate=self._certificates.host("rds", instance.host),
             socket_path=server.socket_path,
-            directory=self._control_plane.directory,
+            directory=self._control_plane.iam,
             resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
         )
         _configure(listener, instance)
@@ -266,7 +271,7 @@ class Stack(Events):
                 name=proxy.name,
                 host_name=proxy.host,
                 certificate=self._certificates.host("proxy", proxy.host),
-                directory=self._control_plane.directory,
+                directory=self._control_plane.iam,
                 resource_prefix=_resource_prefix(proxy.arn, proxy.id),
                 settings=self._settings(proxy),
             )
@@ -360,7 +365,7 @@ class Stack(Events):
         secrets: dict[str, Secret] = {}
         for auth in proxy.auth:
             try:
-                value = self._control_plane.directory.read_secret(proxy.role_arn, auth.secret_arn)
+                value = self._control_plane.iam.read_secret(proxy.role_arn, auth.secret_arn)
             except SecretRefused as refusal:
                 _log.warning("%s cannot read its secret: %s", proxy.name, refusal)
                 continue
@@ -372,9 +377,7 @@ class Stack(Events):
         if proxy.instance is None:
             return None
         server = self._servers[proxy.instance.identifier]
-        path = self._control_plane.reachable(
-            proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port
-        )
+        path = reachable(proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port)
         if not path:
             _log.warning("%s cannot reach %s: no path of security groups", proxy.name, proxy.instance.host)
         return Target(
@@ -391,7 +394,7 @@ class Stack(Events):
         endpoint = self._endpoints.get(variables.get("PGHOST", ""))
         if endpoint is None:
             return variables
-        if self._control_plane.reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
+        if reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
             port = endpoint.listener.port
         else:
             _log.warning("%s cannot reach %s: no path of security groups", function.name, variables["PGHOST"])

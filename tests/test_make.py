@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
+from local.lambda_runtime.function import Invocation
 from local.record import Record
-from local.runtime import Invocation
 from tests.local.account import Account, Recorder, running
 
 ROOT = Path(__file__).parents[1]

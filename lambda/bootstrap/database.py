@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg2
-from log import log
 from psycopg2 import extensions
-from secret_store import Credential
-from settings import Settings
+
+from .log import log
+from .secret_store import Credential
+from .settings import Settings
 
 _OPTIONS = {
     # From the first byte on no name leads to what somebody else could have made: a function in a schema of the master's

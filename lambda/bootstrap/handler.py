@@ -12,17 +12,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from database import connect, exclusive
-from errors import BootstrapError, EventError, SettingsError
-from log import log
-from migration_files import Migration, pending, read_migrations
-from migrator import applied_migrations, create_ledger, migrate, record
-from passwords import ensure_login, login_works
 from psycopg2 import extensions
-from roles import changes
-from rotation import Rotation
-from secret_store import Credential, SecretStore
-from settings import Settings, User, read_settings
+
+from .database import connect, exclusive
+from .errors import BootstrapError, EventError, SettingsError
+from .log import log
+from .migration_files import Migration, pending, read_migrations
+from .migrator import applied_migrations, create_ledger, migrate, record
+from .passwords import ensure_login, login_works
+from .roles import changes
+from .rotation import Rotation
+from .secret_store import Credential, SecretStore
+from .settings import Settings, User, read_settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 from psycopg2 import extensions, sql
-from statements import identifier, tokens
+
+from .statements import identifier, tokens
 
 # The session that builds an index keeps this lock on its table, from the first phase to the last.
 _BUILDERS = """

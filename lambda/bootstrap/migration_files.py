@@ -11,9 +11,9 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-from errors import HistoryError
-from indexes import concurrent_index
-from statements import Statement, UnreadableError, split
+from .errors import HistoryError
+from .indexes import concurrent_index
+from .statements import Statement, UnreadableError, split
 
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _MARKER = re.compile(r"--\s*transaction\s*:\s*(.*?)\s*", re.IGNORECASE)

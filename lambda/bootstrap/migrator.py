@@ -10,16 +10,17 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
-from database import connect, exclusive, held
-from errors import HistoryError, MigrationError, RoleError
-from indexes import IndexConflictError, clear_the_way, concurrent_index, require_valid
-from log import log
-from migration_files import Migration, pending
-from passwords import set_password
 from psycopg2 import extensions, sql
-from secret_store import Credential, new_credential
-from settings import Settings
-from statements import Statement
+
+from .database import connect, exclusive, held
+from .errors import HistoryError, MigrationError, RoleError
+from .indexes import IndexConflictError, clear_the_way, concurrent_index, require_valid
+from .log import log
+from .migration_files import Migration, pending
+from .passwords import set_password
+from .secret_store import Credential, new_credential
+from .settings import Settings
+from .statements import Statement
 
 # Rather than have all that use a table wait behind it, a migration fails. A file may set its own.
 _LOCK_TIMEOUT = "10s"

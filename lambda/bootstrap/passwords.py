@@ -1,10 +1,11 @@
 """Passwords of login roles: their secret holds the value, the server only a SCRAM verifier."""
 
-from database import accepts, exclusive, refusal
-from errors import LoginError
 from psycopg2 import extensions, sql
-from secret_store import Credential, SecretStore, new_credential
-from settings import Settings, User
+
+from .database import accepts, exclusive, refusal
+from .errors import LoginError
+from .secret_store import Credential, SecretStore, new_credential
+from .settings import Settings, User
 
 
 def ensure_login(connection: extensions.connection, store: SecretStore, settings: Settings, user: User) -> bool:

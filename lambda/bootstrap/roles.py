@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from errors import RoleError
 from psycopg2 import extensions, sql
-from settings import Settings, User
+
+from .errors import RoleError
+from .settings import Settings, User
 
 # What a user may do with the tables and the sequences of the schema.
 _PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from database import accepts, connect, exclusive
-from errors import RoleError, RotationError
-from passwords import require_login, set_password
 from psycopg2 import extensions, sql
-from secret_store import Credential, SecretStore, new_credential
-from settings import Settings, User
+
+from .database import accepts, connect, exclusive
+from .errors import RoleError, RotationError
+from .passwords import require_login, set_password
+from .secret_store import Credential, SecretStore, new_credential
+from .settings import Settings, User
 
 
 class Rotation:

@@ -8,7 +8,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from errors import SecretError
+
+from .errors import SecretError
 
 
 @dataclass(frozen=True)

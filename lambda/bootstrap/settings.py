@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast, get_args
 
-from errors import SettingsError
+from .errors import SettingsError
 
 Access = Literal["write", "application", "read", "migrate"]
 Auth = Literal["iam", "password"]

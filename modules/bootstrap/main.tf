@@ -31,7 +31,7 @@ resource "aws_lambda_function" "migrator" {
   role             = aws_iam_role.main.arn
   runtime          = "python3.13"
   architectures    = [var.runtime.architecture]
-  handler          = "handler.handler"
+  handler          = "bootstrap.handler.handler"
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)
   layers           = [aws_lambda_layer_version.main.arn]

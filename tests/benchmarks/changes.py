@@ -219,7 +219,11 @@ def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object],
     yield "max_connections", set_("database", max_connections=120), _nothing
     yield "make reboot", _nothing, lambda: _succeeded(environment.make("reboot"))
     yield "code", add_to("function", "note.txt", "another version"), _nothing
-    yield "migration", add_to("bootstrap", "migrations/0002_notes.sql", "CREATE TABLE notes (id bigint);\n"), _nothing
+    yield (
+        "migration",
+        add_to("bootstrap", "bootstrap/migrations/0002_notes.sql", "CREATE TABLE notes (id bigint);\n"),
+        _nothing,
+    )
     yield "proxy made beside", beside("proxy", "app-dev"), ready
     yield "led to the proxy", led("proxy"), _nothing
     yield (

@@ -31,7 +31,7 @@ from lambda_postgres.credentials import Credentials
 from lambda_postgres.signature import database_token
 
 from local.certificates import Certificates
-from local.postgres import PostgresServer
+from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

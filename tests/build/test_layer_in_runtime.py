@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.certificates import Certificates
-from local.postgres import PostgresServer
+from local.postgres.server import PostgresServer
 from tests.build.project import RUNTIME
 
 pytestmark = pytest.mark.skipif(

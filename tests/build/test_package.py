@@ -24,7 +24,7 @@ needs_python_313 = pytest.mark.skipif(
 def test_handlers_and_migrations_are_where_lambda_looks(packages: Project) -> None:
     assert "handler.py" in zipfile.ZipFile(packages.zip("function")).namelist()
     bootstrap = zipfile.ZipFile(packages.zip("bootstrap")).namelist()
-    assert {"handler.py", "migrations/0001_users.sql"} <= set(bootstrap)
+    assert {"bootstrap/handler.py", "bootstrap/migrations/0001_users.sql"} <= set(bootstrap)
 
 
 def test_same_bytes_in_another_folder_umask_time_zone_and_locale(packages: Project, tmp_path: Path) -> None:

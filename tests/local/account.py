@@ -1,4 +1,7 @@
-"""Clients of a control plane, and hooks that a test can replace."""
+"""Clients of a control plane, hooks that a test can replace, and fixtures of both.
+
+A conftest.py that imports `plane`, `account` and `events` has them: one control plane for each of its test files.
+"""
 
 import io
 import json
@@ -10,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
 
-from local.control_plane import ControlPlane, Events, Instance, Proxy, TargetHealth
-from local.runtime import FunctionVersion, Invocation
+from local.aws.account import Events, Instance, Proxy, TargetHealth
+from local.aws.control_plane import ControlPlane
+from local.lambda_runtime.function import FunctionVersion, Invocation
 
 REGION = "us-east-1"
 
@@ -219,3 +224,23 @@ def running(plane: ControlPlane) -> Iterator[ControlPlane]:
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with running(ControlPlane(Recorder())) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def account(plane: ControlPlane) -> Account:
+    return Account.of(plane)
+
+
+@pytest.fixture
+def events(plane: ControlPlane) -> Iterator[Recorder]:
+    recorder = plane.events
+    assert isinstance(recorder, Recorder)
+    recorder.reset()
+    yield recorder
+    recorder.reset()

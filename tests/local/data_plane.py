@@ -11,8 +11,8 @@ import psycopg2
 import psycopg2.extensions
 
 from local.certificates import Certificates
-from local.postgres import PostgresServer
-from local.tokens import Credential
+from local.credentials import Credential
+from local.postgres.server import PostgresServer
 
 ROLE = Credential(
     access_key_id="ASIAEXAMPLE",
@@ -27,8 +27,8 @@ REGION = "us-east-1"
 
 
 @dataclasses.dataclass
-class Account:
-    """A tiny directory: one role's session, and the resources it may connect to."""
+class SmallDirectory:
+    """Keys, one role's session as a rule, and the resources that their holder may connect to."""
 
     allowed: set[str]
     credentials: tuple[Credential, ...] = (ROLE,)

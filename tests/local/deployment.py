@@ -104,7 +104,7 @@ class Deployment:
         self.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.13",
-            Handler="handler.handler",
+            Handler="bootstrap.handler.handler" if package == "bootstrap" else "handler.handler",
             Role=self._role,
             Layers=[self._layer],
             Timeout=60,
@@ -172,8 +172,8 @@ class Deployment:
         ec2 = self.client("ec2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
         group: str = ec2.create_security_group(GroupName=self.name, Description=self.name, VpcId=vpc)["GroupId"]
-        hop = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group}]}
-        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[hop])
+        pair = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group}]}
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[pair])
         return group
 
     def _make_role(self, service: str, *actions: str) -> str:

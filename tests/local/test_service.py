@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local import processes
+from local.lambda_runtime import processes
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "local"]

@@ -106,7 +106,7 @@ def test_a_failed_migration_is_the_error_of_terraform_apply(deployment: Deployme
     package = tmp_path / "bootstrap.zip"
     shutil.copy(OUTPUT / "bootstrap.zip", package)
     with zipfile.ZipFile(package, "a") as archive:
-        archive.writestr("migrations/9999_broken.sql", "SELECT 1;\nSELECT 1 FROM nowhere;\n")
+        archive.writestr("bootstrap/migrations/9999_broken.sql", "SELECT 1;\nSELECT 1 FROM nowhere;\n")
     deployment.client("lambda").update_function_code(FunctionName=deployment.bootstrap, ZipFile=package.read_bytes())
     invocation = {"function_name": deployment.bootstrap, "input": '{"action": "apply"}'}
     root = {"provider": {"aws": {}}, "resource": {"aws_lambda_invocation": {"apply": invocation}}}
@@ -149,7 +149,7 @@ def psql(deployment: Deployment, function: str, statement: str, **environment: s
     arn = deployment.client("lambda").get_function_configuration(FunctionName=function)["FunctionArn"]
     keys = {name: value for name, value in deployment.stack.variables().items() if name != "LOCAL_STACK"}
     return subprocess.run(
-        [sys.executable, "-m", "local.psql", arn],
+        [sys.executable, "-m", "tools.psql", arn],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],

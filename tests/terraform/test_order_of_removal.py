@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests.local.account import Account, Recorder, log_key, running
 from tests.plans import ARGUMENTS, ROOT, write_zip
 

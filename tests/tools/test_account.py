@@ -12,7 +12,7 @@ import pytest
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests import plans
 from tests.local.account import Recorder, allow, running
 from tools import account

@@ -3,8 +3,8 @@ import json
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from local.corrections import functions
-from local.runtime import TooManyRequestsError
+from local.aws.corrections import functions
+from local.lambda_runtime.function import TooManyRequestsError
 from tools import invoke as tool
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.control_plane import ControlPlane
+from local.aws.control_plane import ControlPlane
 from tests.local.account import Account, Recorder, parameter_group, running
 from tools.reboot import HOPELESS, Instance, RebootError, main, reboot
 

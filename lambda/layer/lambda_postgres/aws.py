@@ -8,21 +8,20 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
-from . import credentials, signature
-from .credentials import Credentials
+from . import signature
 from .errors import CannotConnect, LoginRefused, NotConfigured
-from .login import Login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .settings import Settings
+    from .signature import Credentials
 
 _LOCAL_TIMEOUT_SECONDS = 2
 
 
-def secret_login(settings: Settings, *, stage: str, now: float) -> Login | None:
-    """Read one version of the secret; None when there is no version at that stage."""
+def secret_login(settings: Settings, credentials: Credentials, *, stage: str, now: float) -> tuple[str, str] | None:
+    """Return user and password of one version of the secret; None when there is no version at that stage."""
     arn = settings.secret_arn or ""
     partition, region = _parse_arn(arn)
     url = (
@@ -37,14 +36,14 @@ def secret_login(settings: Settings, *, stage: str, now: float) -> Login | None:
         "x-amz-target": "secretsmanager.GetSecretValue",
     }
     headers |= signature.authorization(
-        headers, body, service="secretsmanager", region=region, credentials=credentials.current(), now=now
+        headers, body, service="secretsmanager", region=region, credentials=credentials, now=now
     )
     status, answer = _request("POST", url, headers, body=body, timeout=settings.connect_timeout_seconds)
     if status == 200:
         secret = _parse(answer.get("SecretString"))
         user, password = secret.get("username", settings.user), secret.get("password")
         if _is_login_text(user) and _is_login_text(password):
-            return Login(user, password)
+            return user, password
         raise LoginRefused(settings.target, f"{arn} must hold JSON with username and password")
 
     error = str(answer.get("__type", f"HTTP status {status}")).rpartition("#")[2]
@@ -59,15 +58,15 @@ def secret_login(settings: Settings, *, stage: str, now: float) -> Login | None:
     )
 
 
-def container_credentials(environ: Mapping[str, str]) -> Credentials:
-    """Ask the endpoint that AWS_CONTAINER_CREDENTIALS_FULL_URI names."""
+def container_keys(environ: Mapping[str, str]) -> tuple[str, str, str]:
+    """Ask the endpoint that AWS_CONTAINER_CREDENTIALS_FULL_URI names for key, secret and session token."""
     url = environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
     headers = {}
     if token := environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"):
         headers["authorization"] = token
     status, answer = _request("GET", url, headers, timeout=_LOCAL_TIMEOUT_SECONDS)
     try:
-        return Credentials(answer["AccessKeyId"], answer["SecretAccessKey"], answer["Token"])
+        return answer["AccessKeyId"], answer["SecretAccessKey"], answer["Token"]
     except KeyError:
         found = "no answer" if status == 0 else f"HTTP status {status}"
     raise NotConfigured(f"AWS_CONTAINER_CREDENTIALS_FULL_URI gave no credentials: {found}")

@@ -6,23 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from .errors import NotConfigured
+from .signature import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class Credentials:
-    """An AWS key; its repr shows only which one."""
-
-    __slots__ = ("access_key_id", "secret_access_key", "session_token")
-
-    def __init__(self, access_key_id: str, secret_access_key: str, session_token: str | None = None) -> None:
-        self.access_key_id = access_key_id
-        self.secret_access_key = secret_access_key
-        self.session_token = session_token
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.access_key_id!r})"
 
 
 def current(environ: Mapping[str, str] = os.environ) -> Credentials:
@@ -38,5 +25,5 @@ def current(environ: Mapping[str, str] = os.environ) -> Credentials:
     if "AWS_CONTAINER_CREDENTIALS_FULL_URI" in environ:
         from . import aws  # noqa: PLC0415  only SnapStart needs it
 
-        return aws.container_credentials(environ)
+        return Credentials(*aws.container_keys(environ))
     raise NotConfigured("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: there is nothing to sign with")

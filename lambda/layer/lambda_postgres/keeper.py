@@ -66,7 +66,7 @@ class Keeper:
         self._clock = clock  # wall time: it alone goes on while the environment is frozen or a snapshot
         self._session: type[Session] = Session
         if bool(os.environ.get("DB_PINNING_GUARD")) if guard is None else guard:
-            from .pinning import GuardedConnection  # noqa: PLC0415  for development only
+            from .guard import GuardedConnection  # noqa: PLC0415  for development only
 
             self._session = GuardedConnection
         self._logins = (SecretLogins if settings.auth == "secret" else TokenLogins)(settings, clock)

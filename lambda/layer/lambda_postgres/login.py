@@ -99,7 +99,7 @@ class SecretLogins:
 
         now = self._clock()
         try:
-            login = aws.secret_login(self._settings, stage=stage, now=now)
+            found = aws.secret_login(self._settings, credentials.current(), stage=stage, now=now)
         except LoginRefused:
             if stage == "AWSCURRENT":
                 raise
@@ -109,6 +109,7 @@ class SecretLogins:
                 raise
             self._kept_at = now - _SECRET_KEPT_SECONDS + _SECRET_AWAY_SECONDS
             return old
+        login = Login(*found) if found else None
         if stage == "AWSCURRENT":
             self._kept, self._kept_at = login, now
         return login

@@ -7,10 +7,6 @@ running. The rules are those of the RDS user guide; where it leaves a case open,
 from __future__ import annotations
 
 import re
-from typing import Any
-
-from .log import Log
-from .session import Session, WatchedCursor
 
 _MAX_BYTES = 16 * 1024
 
@@ -18,14 +14,14 @@ _QUOTED = re.compile(
     r"""
       --[^\n]*                          # comments
     | /\*
-    | [eE]'(?:[^'\\]|\\.|'')*'          # string literals
+    | \b[eE]'(?:[^'\\]|\\.|'')*'        # string literals
     | '(?:[^']|'')*'
-    | \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$
+    | (?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$
+    | "(?P<name>(?:[^"]|"")*)"          # identifiers, which may hold what looks like one of the others
     """,
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_IDENTIFIER = re.compile(r'"((?:[^"]|"")*)"')
 _NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 _COMMANDS = {
@@ -41,7 +37,7 @@ _COMMANDS = {
 }
 _TEMPORARY = re.compile(
     r"^CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s|\bINTO\s+(?:LOCAL\s+|GLOBAL\s+)?TEMP(?:ORARY)?\s"
-    r"|^CREATE\s.*?\bpg_temp\s*\.",
+    r"|^CREATE\s.*?\bpg_temp\s*\.|^SELECT\s.*?\bINTO\s+(?:TABLE\s+)?pg_temp\s*\.",
     re.IGNORECASE | re.DOTALL,
 )
 _CALL = re.compile(
@@ -100,6 +96,11 @@ def explain_lasting(sql: str | bytes) -> tuple[str | None, bool]:
     return lasting, ends
 
 
+def shape_of(sql: str | bytes) -> str:
+    """Return a text without its values, comments and needless space."""
+    return " ".join(_NUMBER.sub("?", _bare(sql)).split())[:500]
+
+
 def _explain(statement: str) -> str | None:
     command = re.match(r"[A-Za-z]+", statement)
     if command and command[0].upper() in _COMMANDS:
@@ -117,11 +118,14 @@ def _bare(sql: str | bytes) -> str:
     text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
     parts, position = [], 0
     while match := _QUOTED.search(text, position):
-        comment = match[0][:2] in ("--", "/*")
-        parts += [text[position : match.start()], " " if comment else "''"]
+        if match["name"] is not None:
+            stand_in = re.sub(r"\W", "_", match["name"])
+        else:
+            stand_in = " " if match[0][:2] in ("--", "/*") else "''"
+        parts += [text[position : match.start()], stand_in]
         position = _comment_end(text, match.start()) if match[0] == "/*" else match.end()
     parts.append(text[position:])
-    return _IDENTIFIER.sub(lambda match: re.sub(r"\W", "_", match[1]), "".join(parts))
+    return "".join(parts)
 
 
 def _comment_end(text: str, start: int) -> int:
@@ -132,47 +136,3 @@ def _comment_end(text: str, start: int) -> int:
         if depth == 0:
             return edge.end()
     return len(text)
-
-
-class GuardedCursor(WatchedCursor):
-    """A cursor that warns of statements that would pin."""
-
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  psycopg2's name
-        _warn("DECLARE …" if self.name else self.mogrify(query, vars))
-        super().execute(query, vars)
-
-    def executemany(self, query: Any, vars_list: Any) -> None:
-        _warn(self.mogrify(query))
-        super().executemany(query, vars_list)
-
-
-class GuardedConnection(Session):
-    """A connection that warns of psycopg2's own calls that would pin, besides its cursors' statements."""
-
-    default_cursor_factory = GuardedCursor
-
-    def set_client_encoding(self, encoding: str) -> None:
-        _warn("SET client_encoding")
-        super().set_client_encoding(encoding)
-
-    def set_session(self, *arguments: Any, **options: Any) -> None:
-        if self.autocommit:
-            _warn("SET default_transaction_…")
-        super().set_session(*arguments, **options)
-
-    def reset(self) -> None:
-        _warn("DISCARD ALL")
-        super().reset()
-
-
-_warned: set[str] = set()
-
-
-def _warn(sql: str | bytes) -> None:
-    reason = explain_pinning(sql)
-    if reason is None:
-        return
-    shape = " ".join(_NUMBER.sub("?", _bare(sql)).split())[:500]
-    if shape not in _warned:
-        _warned.add(shape)
-        Log.from_environment().write("WARNING", "statement would pin the proxy session", reason=reason, statement=shape)

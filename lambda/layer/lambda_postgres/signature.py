@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from hashlib import sha256
 
-    from .credentials import Credentials
 else:
     try:
         # The interpreter's own: hashlib and hmac load OpenSSL, 3 ms of a cold start, and psycopg2 brings another.
@@ -22,6 +21,20 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _TOKEN_LIFETIME_SECONDS = 900  # what RDS accepts
+
+
+class Credentials:
+    """An AWS key; its repr shows only which one."""
+
+    __slots__ = ("access_key_id", "secret_access_key", "session_token")
+
+    def __init__(self, access_key_id: str, secret_access_key: str, session_token: str | None = None) -> None:
+        self.access_key_id = access_key_id
+        self.secret_access_key = secret_access_key
+        self.session_token = session_token
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id!r})"
 
 
 def database_token(host: str, port: int, user: str, *, region: str, credentials: Credentials, now: float) -> str:

@@ -6,43 +6,30 @@ AWSCURRENT moves with put_secret_value and update_secret_version_stage, AWSPENDI
 
 import contextlib
 import copy
-import importlib.util
 import itertools
 import json
 import os
 import re
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import boto3
 import psycopg2
 import pytest
+from bootstrap import handler
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.secretsmanager.models import secretsmanager_backends
 
 from local.certificates import Certificates
-from local.postgres import Binaries, PostgresServer, find_binaries
+from local.postgres.installation import Binaries, find_binaries
+from local.postgres.server import PostgresServer
 
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
 HOST = "app-dev.abcdefghijkl.us-east-1.rds.amazonaws.com"
 MASTER = {"username": "app_master", "password": 'a master\'s "password"'}
-
-sys.path.insert(0, str(FOLDER))  # as the zip's root is in Lambda
-
-
-def load_handler() -> ModuleType:
-    """Load handler.py by its path: the other function's module has the same name."""
-    spec = importlib.util.spec_from_file_location("bootstrap_handler", FOLDER / "handler.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Target:
@@ -102,9 +89,8 @@ class Target:
             for name, value in self.environment.items():
                 if os.environ.get(name) != value:
                     patch.setenv(name, value)
-            module = load_handler()
-            patch.setattr(module, "MIGRATIONS", self.migrations)
-            answer = module.handler(event or {"action": "apply"}, None)
+            patch.setattr(handler, "MIGRATIONS", self.migrations)
+            answer = handler.handler(event or {"action": "apply"}, None)
         assert isinstance(answer, dict)
         return answer
 

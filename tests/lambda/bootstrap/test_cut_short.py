@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-import secret_store
+from bootstrap import secret_store
 from psycopg2 import extensions
 
 from .conftest import NEWEST

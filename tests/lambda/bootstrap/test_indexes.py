@@ -4,8 +4,8 @@ import threading
 import time
 from typing import Any
 
-import indexes
 import pytest
+from bootstrap import indexes
 
 CONCURRENTLY = "-- transaction: none\nCREATE INDEX CONCURRENTLY IF NOT EXISTS users_name ON users (name);"
 

@@ -4,9 +4,8 @@ import contextlib
 import threading
 from typing import Any
 
-import migration_files
-import migrator
 import pytest
+from bootstrap import migration_files, migrator
 
 from .conftest import NEWEST
 

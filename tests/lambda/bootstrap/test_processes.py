@@ -14,7 +14,7 @@ import pytest
 from .conftest import NEWEST
 
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
-INVOKE = "import handler, json; print(json.dumps(handler.handler({'action': 'apply'}, None)))"
+INVOKE = "import json; from bootstrap import handler; print(json.dumps(handler.handler({'action': 'apply'}, None)))"
 
 pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
@@ -26,8 +26,8 @@ def unpacked(target: Any, tmp_path: Path) -> Path:
 
 def unpack(target: Any, folder: Path) -> Path:
     """Unpack the function as its zip is, with the test's migrations."""
-    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("migrations", "__pycache__"))
-    (folder / "migrations").symlink_to(target.migrations)
+    shutil.copytree(FOLDER, folder / "bootstrap", ignore=shutil.ignore_patterns("migrations", "__pycache__"))
+    (folder / "bootstrap" / "migrations").symlink_to(target.migrations)
     return folder
 
 

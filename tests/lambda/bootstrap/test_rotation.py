@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from bootstrap import rotation, secret_store
 
 from .conftest import NEWEST
 
@@ -80,8 +81,6 @@ def test_a_password_that_does_not_work_never_becomes_current(target: Any) -> Non
 
 
 def test_when_the_label_cannot_be_moved_the_old_password_stays(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import secret_store  # noqa: PLC0415 (a module of the function, known once conftest has set the path)
-
     def fail(*_: object) -> None:
         raise ConnectionError("Secrets Manager does not answer")
 
@@ -218,8 +217,6 @@ def test_a_cancelled_rotation_is_not_gone_on_with(target: Any, step: str) -> Non
 def test_a_finish_that_waited_for_another_rotation_looks_at_the_labels_again(
     target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import rotation  # noqa: PLC0415 (a module of the function, known once conftest has set the path)
-
     target.invoke()
     late = target.begin_rotation()
     target.rotate(late, *STEPS[:3])

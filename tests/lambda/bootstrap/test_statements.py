@@ -1,7 +1,7 @@
 """The splitter: every statement once, with the line it begins on, whatever is quoted."""
 
 import pytest
-import statements
+from bootstrap import statements
 
 
 @pytest.mark.parametrize(

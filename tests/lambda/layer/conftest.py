@@ -25,7 +25,7 @@ from .support import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local.postgres import PostgresServer
+    from local.postgres.server import PostgresServer
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ from local.certificates import Certificates
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.postgres import PostgresServer
+    from local.postgres.server import PostgresServer
 
 WRITERS = 8
 

@@ -19,7 +19,8 @@ import botocore.awsrequest
 import botocore.credentials
 from psycopg2 import sql
 
-from local.postgres import PostgresServer
+from local.credentials import Credential
+from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
     from local.certificates import Certificates
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
 FUNCTION_KEY = ("AKIDEXAMPLE", "canary-secret-access-key", "canary-session-token")
+FUNCTION = Credential(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
 
 
 def start_server(name: str, certificates: Certificates, max_connections: int = 20) -> PostgresServer:

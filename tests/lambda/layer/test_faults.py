@@ -22,14 +22,14 @@ import psycopg2
 import pytest
 from lambda_postgres import ConnectionLost, Keeper, LoginRefused, PoolExhausted
 
-from local.instance import InstanceListener
 from local.loop import LoopThread
-from local.tokens import Credential
+from local.postgres.instance_listener import InstanceListener
+from tests.local.data_plane import SmallDirectory
 
-from .support import FUNCTION_KEY, HOST, packets_can_be_dropped, set_password, start_server
+from .support import FUNCTION, HOST, packets_can_be_dropped, set_password, start_server
 
 
-class Ledger:
+class LedgerTable:
     """Rows written through a keeper, counted by the server's administrator."""
 
     def __init__(self, server):
@@ -53,7 +53,7 @@ class Ledger:
 
 @pytest.fixture
 def ledger(server):
-    return Ledger(server)
+    return LedgerTable(server)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_after_a_failover_the_next_invocation_writes_to_the_new_server(relayed, 
     other = start_server("promoted", certificates)
     try:
         set_password(other, secrets.password)
-        old, new = Ledger(server), Ledger(other)
+        old, new = LedgerTable(server), LedgerTable(other)
         old.write(relayed)
         with server.administrator() as cursor:
             cursor.execute("ALTER ROLE app SET default_transaction_read_only = on")
@@ -343,13 +343,7 @@ def run_function():
 def iam_settings(settings, server, certificates):
     """Settings of a function that logs in with a token, at a listener that checks it as RDS does."""
 
-    class Account:
-        def credential(self, _access_key_id):
-            return Credential(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
-
-        def allows(self, _credential, action, resource):
-            return (action, resource) == ("rds-db:connect", "arn:aws:rds-db:eu-central-1:1:dbuser:db-A/app")
-
+    prefix = "arn:aws:rds-db:eu-central-1:1:dbuser:db-A"
     with server.administrator() as cursor:
         cursor.execute("GRANT rds_iam TO app")
     thread = LoopThread()
@@ -358,8 +352,8 @@ def iam_settings(settings, server, certificates):
         host_name=HOST,
         certificate=certificates.host("rds", HOST),
         socket_path=server.socket_path,
-        directory=Account(),
-        resource_prefix="arn:aws:rds-db:eu-central-1:1:dbuser:db-A",
+        directory=SmallDirectory({f"{prefix}/app"}, (FUNCTION,)),
+        resource_prefix=prefix,
     )
     listener.start()
     yield settings._replace(port=listener.port, auth="iam", secret_arn=None)

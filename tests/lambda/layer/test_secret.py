@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from lambda_postgres import CannotConnect, Keeper, LoginRefused, NotConfigured, aws
+from lambda_postgres import CannotConnect, Keeper, LoginRefused, NotConfigured, aws, credentials
 
 from .support import set_password
 
@@ -111,10 +111,10 @@ def test_a_version_that_may_not_be_read_does_not_hide_the_servers_refusal(keeper
     set_password(server, "another")
     real = aws.secret_login
 
-    def read(settings, *, stage, now):
+    def read(settings, key, *, stage, now):
         if stage != "AWSCURRENT":
             raise LoginRefused("target", "AccessDeniedException")
-        return real(settings, stage=stage, now=now)
+        return real(settings, key, stage=stage, now=now)
 
     monkeypatch.setattr(aws, "secret_login", read)
     with pytest.raises(LoginRefused, match="password authentication failed"):
@@ -175,7 +175,7 @@ def test_without_an_endpoint_given_it_is_the_regions_own_over_https(settings, mo
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr(aws, "_request", lambda _, url, headers, **__: asked.append((url, headers["host"])) or (0, {}))
     with pytest.raises(CannotConnect):
-        aws.secret_login(settings._replace(secret_arn=arn), stage="AWSCURRENT", now=0)
+        aws.secret_login(settings._replace(secret_arn=arn), credentials.current(), stage="AWSCURRENT", now=0)
     assert asked == [(f"https://{host}", host)]
 
 

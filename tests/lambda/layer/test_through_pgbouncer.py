@@ -22,7 +22,7 @@ import psycopg2
 import pytest
 from lambda_postgres import ConnectionLost, Keeper, PoolExhausted
 
-from local.postgres import _free_port
+from local.postgres.server import free_port
 
 from .support import HOST, terminate_backends
 from .writers import Ledger, rows_kept, write
@@ -262,7 +262,7 @@ class PgBouncer:
         self._log = self._folder / "pgbouncer.log"
         self._process = None
         self._root = certificates.ca_file("rds")
-        self.port = _free_port()
+        self.port = free_port()
         certificate = certificates.host("rds", HOST)
         files = {
             "client.pem": certificate.certificate.read_text(),

@@ -16,37 +16,28 @@ from lambda_postgres import ConnectionLost, Keeper, LoginRefused, PoolExhausted
 from lambda_postgres.pinning import explain_pinning
 
 from local.loop import LoopThread
-from local.pinning import pin_reason
-from local.pool import PoolSettings, Secret, Target
-from local.proxy import Proxy, ProxySettings
-from local.tokens import Credential
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pinning import pin_reason
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
+from tests.local.data_plane import SmallDirectory
 
-from .support import FUNCTION_KEY, HOST
+from .support import FUNCTION, HOST
 
 PROXY_HOST = "app.proxy-abcdefghijkl.eu-central-1.rds.amazonaws.com"
 PREFIX = "arn:aws:rds-db:eu-central-1:123456789012:dbuser:prx-0123456789abcdef0"
-
-
-class Account:
-    """Knows one function, which may connect as one user."""
-
-    def credential(self, _access_key_id):
-        return Credential(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
-
-    def allows(self, _credential, action, resource):
-        return (action, resource) == ("rds-db:connect", f"{PREFIX}/app")
 
 
 @pytest.fixture
 def proxy(server, certificates, secrets):
     thread = LoopThread()
     pool = PoolSettings(lambda _: Secret("app", secrets.password), max_connections_percent=10, borrow_timeout_seconds=1)
-    proxy = Proxy(
+    proxy = ProxyListener(
         thread.loop,
         name="app",
         host_name=PROXY_HOST,
         certificate=certificates.host("proxy", PROXY_HOST),
-        directory=Account(),
+        directory=SmallDirectory({f"{PREFIX}/app"}, (FUNCTION,)),
         resource_prefix=PREFIX,
         settings=ProxySettings(pool),
     )

@@ -18,7 +18,7 @@ from lambda_postgres import ConnectionLost, Error, Keeper, Settings
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-    from local.postgres import PostgresServer
+    from local.postgres.server import PostgresServer
 
 
 class Ledger:

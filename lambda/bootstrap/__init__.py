@@ -1,0 +1,1 @@
+"""The bootstrap function: it makes a database usable, as handler.py says."""

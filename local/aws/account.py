@@ -1,0 +1,150 @@
+"""What the stack takes part in of the account: instances, proxies, and the events of both and of functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.aws.corrections import parameters
+from local.aws.iam import current_value
+from local.lambda_runtime.function import FunctionVersion, Invocation
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A database instance as Terraform made it."""
+
+    identifier: str
+    arn: str
+    resource_id: str
+    host: str
+    port: int
+    database: str | None
+    master_username: str
+    master_password: str = field(repr=False)
+    iam_authentication: bool
+    parameters: Mapping[str, str]
+    security_group_ids: tuple[str, ...]
+    content: Any = field(default=None, repr=False)  # of the snapshot that it was restored from
+
+
+@dataclass(frozen=True)
+class ProxyAuth:
+    """One secret that a proxy logs in with."""
+
+    secret_arn: str
+    iam_auth: str
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy as Terraform made it; complete once it has an instance for its target."""
+
+    name: str
+    id: str
+    arn: str
+    host: str
+    port: int
+    role_arn: str
+    auth: tuple[ProxyAuth, ...]
+    require_tls: bool
+    idle_client_timeout_seconds: int
+    security_group_ids: tuple[str, ...]
+    instance: Instance | None
+    max_connections_percent: int
+    max_idle_connections_percent: int
+    borrow_timeout_seconds: int
+    init_query: str | None
+
+
+@dataclass(frozen=True)
+class TargetHealth:
+    """What DescribeDBProxyTargets says of a target."""
+
+    state: str = "AVAILABLE"
+    reason: str | None = None
+    description: str | None = None
+
+
+class Events:
+    """What happens in the account; override what the stack takes part in.
+
+    A hook runs within the API call and may block. What it raises becomes the call's error, and an instance or a target
+    that was just made is taken back.
+    """
+
+    def instance_created(self, instance: Instance) -> None: ...
+
+    def instance_changed(self, instance: Instance) -> None:
+        """An instance was modified, or its master password was rotated."""
+
+    def instance_restarted(self, instance: Instance) -> None:
+        """An instance was rebooted, or changed in a way that restarts its server: its parameters are in force."""
+
+    def instance_deleted(self, instance: Instance) -> None: ...
+
+    def snapshot_taken(self, instance: Instance) -> Any:  # noqa: ARG002
+        """Return what a snapshot holds: restored, it is the new instance's `content`."""
+        return None
+
+    def proxy_changed(self, proxy: Proxy) -> None:
+        """A proxy got its target, or a setting of one that has a target changed, or it lost its target."""
+
+    def proxy_deleted(self, proxy: Proxy) -> None: ...
+
+    def target_health(self, proxy: Proxy) -> TargetHealth:  # noqa: ARG002
+        return TargetHealth()
+
+    def invoke(
+        self, function: FunctionVersion, payload: bytes, *, reserved_concurrency: int | None, invoked_arn: str
+    ) -> Invocation:
+        raise NotImplementedError("Nothing here runs functions.")
+
+    def function_deleted(self, name: str) -> None: ...
+
+
+def instance_of(database: Any) -> Instance:
+    """Return moto's instance as the stack sees it."""
+    secret_arn = database.master_user_secret.secret_arn if hasattr(database, "master_user_secret") else None
+    return Instance(
+        identifier=database.db_instance_identifier,
+        arn=database.arn,
+        resource_id=database.dbi_resource_id,
+        host=database.address,
+        port=int(database.port),
+        database=database.db_name,
+        master_username=database.master_username,
+        master_password=(
+            json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password or ""
+        ),
+        iam_authentication=bool(database.enable_iam_database_authentication),
+        parameters=dict(parameters.in_force(database)),
+        security_group_ids=tuple(database.vpc_security_group_ids),
+        content=getattr(database, "content", None),
+    )
+
+
+def proxy_of(proxy: Any) -> Proxy:
+    """Return moto's proxy as the stack sees it."""
+    group = proxy.proxy_target_groups["default"]
+    databases = proxy.backend.databases
+    targets = [instance_of(databases[t.rds_resource_id]) for t in group.targets if t.rds_resource_id in databases]
+    return Proxy(
+        name=proxy.db_proxy_name,
+        id=proxy.unique_id,
+        arn=proxy.arn,
+        host=proxy.endpoint,
+        port=5432,  # the proxy listens there for PostgreSQL, whatever the instance's port
+        role_arn=proxy.role_arn,
+        auth=tuple(ProxyAuth(auth["SecretArn"], auth.get("IAMAuth", "DISABLED")) for auth in proxy.auth),
+        require_tls=bool(proxy.require_tls),
+        idle_client_timeout_seconds=int(proxy.idle_client_timeout),
+        security_group_ids=tuple(proxy.vpc_security_group_ids),
+        instance=targets[0] if targets else None,
+        max_connections_percent=int(group.max_connections),
+        max_idle_connections_percent=int(group.max_idle_connections),
+        borrow_timeout_seconds=int(group.borrow_timeout),
+        init_query=getattr(group, "init_query", None),
+    )

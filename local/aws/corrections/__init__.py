@@ -1,0 +1,44 @@
+"""Where moto's answers differ from those that AWS documents, and what the modules here need of them.
+
+Every correction replaces attributes of moto's classes while the control plane runs. For each there is a test that fails
+as soon as moto has it by itself: then delete it here.
+"""
+
+from local.aws.corrections import (
+    alarms,
+    functions,
+    instances,
+    key_policies,
+    keys,
+    logs,
+    network,
+    parameters,
+    proxies,
+    roles,
+    secrets,
+    snapshots,
+)
+from local.aws.moto import Moto
+
+__all__ = ["correct", "functions", "logs", "parameters"]
+
+_ROOMS = (
+    instances,
+    parameters,
+    proxies,
+    network,
+    functions,
+    alarms,
+    secrets,
+    keys,
+    key_policies,
+    roles,
+    snapshots,
+    logs,
+)
+
+
+def correct(moto: Moto) -> None:
+    """Apply all corrections."""
+    for room in _ROOMS:
+        room.correct(moto)

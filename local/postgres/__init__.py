@@ -1,0 +1,1 @@
+"""PostgreSQL as RDS offers it: servers, the listener in front of each instance, its protocol and its tokens."""

@@ -1,0 +1,312 @@
+"""A real PostgreSQL server for each database instance, set up as RDS sets up its own.
+
+Two ways lead in: a Unix socket in a private folder, for the listener that has already checked an IAM token, and TLS on
+127.0.0.1 with SCRAM, for the proxy's own logins. What differs from RDS: data is not flushed to disk (`fsync = off`),
+and the folder goes when the server stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import extensions, sql
+
+from local.certificates import Certificates
+from local.postgres.installation import ADMINISTRATOR, Binaries, Installation, PostgresError, find_binaries
+
+_START_TIMEOUT_SECONDS = 30.0
+_STOP_TIMEOUT_SECONDS = 10.0
+
+# Ends the server when the parent is gone, however it went: `read` meets the end of the pipe that the parent holds. The
+# kernel's own parent-death signal would not do: it follows the thread that started the server, not the process.
+_WATCHER = """
+read -r _ && exit
+kill -INT "$1"
+tenths=0
+while [ -e "$2/data/postmaster.pid" ] && [ "$tenths" -lt 100 ]; do sleep 0.1; tenths=$((tenths + 1)); done
+rm -rf "$2" "$3"
+"""
+
+
+class Snapshot:
+    """A copy of a server's data, kept until it is discarded. Made by `PostgresServer.snapshot`."""
+
+    def __init__(self, data: Path, installation: Installation) -> None:
+        self._installation = Installation.acquire(installation.found)  # whose superuser the data knows
+        self._folder = installation.make_folder()
+        self._installation.copy(data, self._folder / "data")
+
+    def restore(self, target: Path) -> None:
+        self._installation.copy(self._folder / "data", target)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._installation.release()
+
+
+class PostgresServer:
+    """One running server. Made by `start`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        host_name: str,
+        max_connections: int,
+        master_user: str,
+        database: str,
+        log_file: Path | None,
+        installation: Installation,
+    ) -> None:
+        self.name = name
+        self.host_name = host_name
+        self.max_connections = max_connections
+        self.master_user = master_user
+        self.database = database
+        self.version = installation.binaries.version
+        self.port = 0
+        self._installation = installation
+        self._folder = installation.make_folder()
+        self.log_file = log_file or self._folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        name: str,
+        host_name: str,
+        certificates: Certificates,
+        max_connections: int,
+        master_user: str,
+        master_password: str,
+        database: str,
+        log_file: Path | None = None,
+        binaries: Binaries | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> PostgresServer:
+        """Start a server with its master user and database; return when it accepts connections.
+
+        `log_file` outlives the server; without it the log goes with the server's folder. With a snapshot the master
+        user and all data are the snapshot's.
+        """
+        installation = Installation.acquire(binaries or find_binaries())
+        server = cls(
+            name=name,
+            host_name=host_name,
+            max_connections=max_connections,
+            master_user=master_user,
+            database=database,
+            log_file=log_file,
+            installation=installation,
+        )
+        try:
+            server._prepare(certificates, snapshot)
+            server._launch()
+            if snapshot is None:
+                server._create(master_password)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @property
+    def socket_folder(self) -> Path:
+        return self._folder
+
+    @property
+    def socket_path(self) -> Path:
+        return self._folder / f".s.PGSQL.{self.port}"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def __repr__(self) -> str:
+        return f"<PostgresServer {self.name} {self.version} on port {self.port}>"
+
+    @contextlib.contextmanager
+    def administrator(self, database: str = "postgres") -> Iterator[extensions.cursor]:
+        """Lend a cursor of the superuser, which no client of the stack can be."""
+        connection = psycopg2.connect(
+            host=str(self.socket_folder),
+            port=self.port,
+            user=ADMINISTRATOR,
+            password=self._installation.password,
+            dbname=database,
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    def change_master_password(self, password: str) -> None:
+        with self.administrator() as cursor:
+            cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(self.master_user)), [password])
+
+    def restart(self, *, max_connections: int | None = None) -> None:
+        """Stop and start again on the same data and port, as a reboot of the instance does."""
+        self._end_process()
+        if max_connections is not None:
+            self.max_connections = max_connections
+        self._launch()
+
+    def snapshot(self) -> Snapshot:
+        """Copy the data. The server stops for it, where RDS only suspends I/O for a while: connections are lost."""
+        self._end_process()
+        try:
+            return Snapshot(self._folder / "data", self._installation)
+        finally:
+            self._launch()
+
+    def stop(self) -> None:
+        """Stop the server and remove its folder. Does nothing the second time."""
+        self._end_process()
+        if self._folder.exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._installation.release()
+
+    def _prepare(self, certificates: Certificates, snapshot: Snapshot | None) -> None:
+        installation = self._installation
+        (snapshot.restore if snapshot else installation.copy_data)(self._folder / "data")
+        certificate = certificates.host("rds", self.host_name)
+        for source, target in ((certificate.certificate, "server.pem"), (certificate.key, "server.key")):
+            installation.write(self._folder / target, source.read_text())
+        installation.write(self._folder / "pg_hba.conf", _host_based_access(self.master_user))
+
+    def _launch(self) -> None:
+        # A port found free may be taken before the server binds it: then another is tried, but not by a restart.
+        attempts = 1 if self.port else 3
+        for attempt in range(attempts):
+            port = self.port or free_port()
+            try:
+                self._run(port)
+            except PostgresError:
+                if attempt + 1 == attempts or "could not bind" not in self._log_tail():
+                    raise
+            else:
+                return
+
+    def _run(self, port: int) -> None:
+        folder = self._folder
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": str(folder),
+            "unix_socket_permissions": "0700",
+            "hba_file": str(folder / "pg_hba.conf"),
+            "ssl": "on",
+            "ssl_cert_file": str(folder / "server.pem"),
+            "ssl_key_file": str(folder / "server.key"),
+            "password_encryption": "scram-sha-256",
+            "max_connections": str(self.max_connections),
+            "shared_buffers": "32MB",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "timezone": "UTC",
+            "log_line_prefix": "%m [%p] %q%u@%d ",
+            "cluster_name": self.name,
+        }
+        arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+        with self.log_file.open("ab") as log:
+            self._process = self._installation.spawn(
+                [self._installation.binaries.program("postgres"), "-D", str(folder / "data"), *arguments],
+                folder=folder,
+                output=log,
+            )
+        self._watcher = self._installation.spawn(
+            ["/bin/sh", "-c", _WATCHER, "watcher", str(self._process.pid), str(folder), str(self._installation.folder)],
+            folder=Path("/"),
+            stdin=subprocess.PIPE,
+        )
+        self._await_ready(port)
+        self.port = port
+
+    def _await_ready(self, port: int) -> None:
+        assert self._process is not None
+        pid_file = self._folder / "data" / "postmaster.pid"
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                self._end_process()
+                raise PostgresError(f"PostgreSQL {self.name} did not start on port {port}:\n{self._log_tail()}")
+            with contextlib.suppress(FileNotFoundError):
+                lines = pid_file.read_text().splitlines()
+                if len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready":
+                    return
+            time.sleep(0.01)
+        self._end_process()
+        raise PostgresError(f"PostgreSQL {self.name} was not ready after {_START_TIMEOUT_SECONDS:.0f} s")
+
+    def _create(self, master_password: str) -> None:
+        """Make what RDS makes: the master user, who is no superuser, and the first database."""
+        master = sql.Identifier(self.master_user)
+        with self.administrator() as cursor:
+            cursor.execute(
+                "CREATE ROLE rds_iam; CREATE ROLE rds_superuser; GRANT pg_monitor, pg_signal_backend TO rds_superuser"
+            )
+            cursor.execute(
+                sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB IN ROLE rds_superuser PASSWORD %s").format(master),
+                [master_password],
+            )
+            if self.version >= 16:
+                # Since 16 CREATEROLE alone no longer grants a role made by others.
+                cursor.execute(sql.SQL("GRANT rds_iam TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").format(master))
+            if self.database != "postgres":
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), master))
+
+    def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)  # fast: ends sessions, keeps the data
+            try:
+                process.wait(_STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
+                process.wait()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            with contextlib.suppress(BrokenPipeError):
+                watcher.communicate(b"stopped\n")
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-10:])
+        return ""
+
+
+def _host_based_access(master_user: str) -> str:
+    """Return pg_hba.conf: who logs in by password, and whose token the listener has checked.
+
+    A member of rds_iam cannot log in by password. The master user may grant that role, which counts as membership here,
+    so its own line comes first.
+    """
+    master = '"' + master_user.replace('"', '""') + '"'
+    lines = (
+        f"local   all {master},{ADMINISTRATOR} scram-sha-256",
+        "local   all +rds_iam trust",
+        "local   all all scram-sha-256",
+        f"hostssl all {master} 127.0.0.1/32 scram-sha-256",
+        "hostssl all +rds_iam 127.0.0.1/32 reject",
+        "hostssl all all 127.0.0.1/32 scram-sha-256",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

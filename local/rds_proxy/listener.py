@@ -1,0 +1,235 @@
+"""The stand-in for RDS Proxy.
+
+A client shows an IAM token, or the secret's password; the proxy logs in to the database with the secret. A server
+connection is lent for one transaction, whose end ReadyForQuery tells, and for good to a client that pins it.
+"""
+
+import asyncio
+import datetime
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from local.certificates import HostCertificate
+from local.credentials import Directory
+from local.loop import run_in
+from local.postgres import wire
+from local.postgres.token_login import TokenLogin, now
+from local.rds_proxy.pool import Pool, PoolSettings, Refused, TargetHealth
+from local.rds_proxy.scram import ScramError, ScramServer
+from local.rds_proxy.server_connection import IDLE, Key, Target
+from local.rds_proxy.session import READY, Clients, Session
+
+log = logging.getLogger(__name__)
+
+# What a client may ask for in its startup message, besides user and database.
+ACCEPTED_PARAMETERS = frozenset(
+    ("application_name", "client_encoding", "datestyle", "timezone", "extra_float_digits", "search_path")
+)
+
+_CLIENT_LIFETIME_SECONDS = 24 * 3600
+_SWEEP_SECONDS = 1.0
+_UNSUPPORTED = {"options": "command-line options", "replication": "streaming replication mode"}
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """What aws_db_proxy and its default target group say."""
+
+    pool: PoolSettings
+    iam_required: bool = True
+    require_tls: bool = True
+    idle_client_timeout_seconds: float = 1800
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """As CloudWatch has them: the first six are of this moment, the others count from the start."""
+
+    client_connections: int
+    server_connections: int
+    max_server_connections: int
+    borrowed: int
+    in_transaction: int
+    pinned: int
+    waiting: int
+    pins: int
+    borrow_timeouts: int
+    refused_logins: int
+
+
+class ProxyListener(wire.Listener):
+    """One endpoint of a proxy.
+
+    `resource_prefix` is the proxy's own in policies: `arn:…:dbuser:prx-0123`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        name: str,
+        host_name: str,
+        certificate: HostCertificate,
+        directory: Directory,
+        resource_prefix: str,
+        settings: ProxySettings,
+        clock: Callable[[], datetime.datetime] = now,
+    ) -> None:
+        super().__init__(loop, certificate)
+        self.name = name
+        self.host_name = host_name
+        self.refused_logins = 0
+        self.pool = Pool(loop, name, settings.pool)
+        self._clients = Clients(name, self.pool, loop.time)
+        self._settings = settings
+        self._token_login = TokenLogin(
+            name=name,
+            host_name=host_name,
+            directory=directory,
+            resource_prefix=resource_prefix,
+            clock=clock,
+        )
+        self._sweepers: list[asyncio.Task[None]] = []
+
+    def configure(self, settings: ProxySettings) -> None:
+        """Apply other settings to whatever begins from now on."""
+        self._loop.call_soon_threadsafe(self._configure, settings)
+
+    def register(self, target: Target | None) -> None:
+        """Set or take away the target of the default target group."""
+        self._loop.call_soon_threadsafe(self.pool.register, target)
+
+    @property
+    def sessions(self) -> set[Session]:
+        """The clients that have logged in."""
+        return self._clients.sessions
+
+    @property
+    def health(self) -> TargetHealth:
+        return self.pool.health
+
+    def metrics(self) -> Metrics:
+        return run_in(self._loop, self._metrics())
+
+    def _configure(self, settings: ProxySettings) -> None:
+        self._settings = settings
+        self.pool.settings = settings.pool
+
+    async def _metrics(self) -> Metrics:
+        lent = [server for server in self.pool.servers if server.borrower is not None]
+        return Metrics(
+            client_connections=len(self.sessions),
+            server_connections=len(self.pool.servers),
+            max_server_connections=self.pool.max_connections,
+            borrowed=len(lent),
+            in_transaction=sum(server.status != IDLE for server in lent),
+            pinned=sum(session.pinned is not None for session in self.sessions),
+            waiting=self.pool.waiting,
+            pins=self._clients.pins,
+            borrow_timeouts=self.pool.timeouts,
+            refused_logins=self.refused_logins,
+        )
+
+    async def _listen(self, port: int) -> None:
+        await super()._listen(port)
+        works = (self.pool.sweep(), self.pool.watch(), self._sweep())
+        self._sweepers = [self._loop.create_task(work) for work in works]
+
+    async def _close(self) -> None:
+        for task in self._sweepers:
+            task.cancel()
+        await super()._close()
+        await self.pool.close()
+
+    async def _sweep(self) -> None:
+        """Close clients that are idle for too long, or too old."""
+        while True:
+            idle_timeout = self._settings.idle_client_timeout_seconds
+            await asyncio.sleep(min(_SWEEP_SECONDS, idle_timeout))
+            now = self._loop.time()
+            for session in list(self.sessions):
+                idle = session.idle and session.active_at + idle_timeout <= now
+                if idle or session.since + _CLIENT_LIFETIME_SECONDS <= now:
+                    log.info("%s: closed a client of user %s: idle or too old", self.name, session.key.user)
+                    session.client.close()
+
+    async def _serve(self, client: wire.Connection) -> None:
+        try:
+            async with asyncio.timeout(wire.AUTHENTICATION_TIMEOUT_SECONDS):
+                startup = await self._startup(client)
+                if isinstance(startup, wire.CancelRequest):
+                    client.close()  # RDS Proxy cancels nothing
+                    return
+                key = self._key(startup)
+                await self._authenticate(client, key.user)
+            # A first client of its kind waits for a server connection, no longer than the borrow timeout.
+            statuses = await self.pool.statuses(key)
+        except Refused as refusal:
+            if refusal.sqlstate.startswith("28"):
+                self.refused_logins += 1
+            client.refuse(refusal.sqlstate, refusal.text)
+            return
+        client.write(
+            wire.authentication(wire.AUTHENTICATION_OK) + statuses + wire.message(b"K", secrets.token_bytes(8)) + READY
+        )
+        Session(self._clients, client, key)
+
+    def _key(self, startup: wire.Startup) -> Key:
+        if startup.version != (3, 0):
+            raise Refused(
+                "0A000",
+                "Feature not supported: RDS Proxy supports only version 3.0 of the PostgreSQL messaging protocol.",
+            )
+        if self._settings.require_tls and not startup.encrypted:
+            raise Refused("28000", "This RDS Proxy requires TLS connections.")
+        if self._settings.iam_required and not startup.encrypted:
+            raise Refused("28000", "IAM authentication is allowed only with SSL connections.")
+        parameters = dict(startup.parameters)
+        user = parameters.pop("user", "")
+        if not user:
+            raise Refused(
+                "28000",
+                "A user name is missing from the connection startup packet. Provide a user name for this connection.",
+            )
+        database = parameters.pop("database", user)
+        for name in parameters:
+            if name.lower() not in ACCEPTED_PARAMETERS:
+                what = _UNSUPPORTED.get(name, f"the option {name}")
+                raise Refused("0A000", f"Feature not supported: RDS Proxy currently doesn't support {what}.")
+        return Key(user, database, tuple(sorted(parameters.items())))
+
+    async def _authenticate(self, client: wire.Connection, user: str) -> None:
+        settings = self._settings
+        secret = await asyncio.to_thread(settings.pool.secret, user)
+        if secret is None:
+            raise Refused(
+                "28000",
+                f"This RDS proxy has no credentials for the role {user}. "
+                "Check the credentials for this role and try again.",
+            )
+        if settings.iam_required:
+            if not await self._token_login.accepts(client, user=user, port=self.port):
+                raise Refused(
+                    "28P01",
+                    f"IAM authentication failed for user {user}. Check the IAM token for this user and try again.",
+                )
+        else:
+            await self._check_password(client, user, secret.password)
+
+    async def _check_password(self, client: wire.Connection, user: str, password: str) -> None:
+        scram = ScramServer(password)
+        client.write(wire.authentication(wire.AUTHENTICATION_SASL, b"SCRAM-SHA-256\0\0"))
+        kind, payload = await client.read_message()
+        mechanism, _, first = payload.partition(b"\0")
+        if kind != b"p" or mechanism != b"SCRAM-SHA-256":
+            raise Refused("28000", "RDS supports only IAM, MD5, or SCRAM authentication.")
+        try:
+            answer = scram.first(first[4:].decode(errors="replace"))
+            client.write(wire.authentication(wire.AUTHENTICATION_SASL_CONTINUE, answer.encode()))
+            _, payload = await client.read_message()
+            answer = scram.final(payload.decode(errors="replace"))
+        except ScramError as error:
+            raise Refused("28P01", f"The password that was provided for the role {user} is wrong.") from error
+        client.write(wire.authentication(wire.AUTHENTICATION_SASL_FINAL, answer.encode()))

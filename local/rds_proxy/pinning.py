@@ -1,0 +1,87 @@
+"""Which statements pin a client of RDS Proxy to its database connection, by the rules of the RDS User Guide.
+
+The text decides, as it does there: what a function or a DO block does inside is not seen. SET LOCAL and
+set_config(…, true) count as SET: the guide exempts them for MySQL only.
+"""
+
+import re
+
+LONGEST_STATEMENT = 16 * 1024
+
+# Most statements hold none of these words and are done with after one search.
+_SUSPECT = re.compile(
+    r"set|prepare|discard|deallocate|execute|temp|declare|listen|load|nextval|setval|advisory", re.IGNORECASE
+)
+_NOT_CODE = re.compile(
+    r"""
+    --[^\n]*
+    | (?P<comment>/\*)                    # its end is searched for: comments nest
+    | \b[eE]'(?:\\.|''|[^'\\])*'         # a string with escapes
+    | '(?:''|[^'])*'
+    | (?<![\w$])(?P<tag>\$(?:[a-zA-Z_]\w*)?\$).*?(?P=tag)
+    | "(?P<identifier>(?:""|[^"])*)"
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_STATEMENTS = (
+    (re.compile(r"(re)?set\b", re.IGNORECASE), "SET: a parameter was set or reset"),
+    (re.compile(r"(prepare|deallocate|execute)\b", re.IGNORECASE), "SQL-level PREPARE, EXECUTE or DEALLOCATE"),
+    (re.compile(r"discard\b", re.IGNORECASE), "DISCARD: session state was discarded"),
+    (
+        re.compile(r"create\s+(or\s+replace\s+)?((global|local)\s+)?temp(orary)?\b", re.IGNORECASE),
+        "a temporary table, view or sequence",
+    ),
+    (
+        re.compile(r"(create\s.*?|select\s.*?\binto\s+(table\s+)?)\bpg_temp\s*\.", re.IGNORECASE | re.DOTALL),
+        "a temporary table, view or sequence",
+    ),
+    (re.compile(r"declare\b", re.IGNORECASE), "DECLARE: a cursor"),
+    (re.compile(r"listen\b", re.IGNORECASE), "LISTEN"),
+    (re.compile(r"load\b", re.IGNORECASE), "LOAD: a library module"),
+)
+_ANYWHERE = (
+    (re.compile(r"\binto\s+((global|local)\s+)?temp(orary)?\b", re.IGNORECASE), "a temporary table"),
+    (re.compile(r"\bset_config\s*\(", re.IGNORECASE), "set_config: a parameter was set"),
+    (re.compile(r"\b(nextval|setval)\s*\(", re.IGNORECASE), "nextval or setval"),
+    (re.compile(r"\bpg_(try_)?advisory_lock(_shared)?\s*\(", re.IGNORECASE), "a session-level advisory lock"),
+)
+
+
+def pin_reason(sql: str) -> str | None:
+    """Return why this text pins, None when it does not."""
+    if len(sql) > LONGEST_STATEMENT:
+        return "a statement larger than 16 KB"
+    if _SUSPECT.search(sql) is None:
+        return None
+    code = _code(sql)
+    for statement in code.split(";"):
+        for pattern, reason in _STATEMENTS:
+            if pattern.match(statement.lstrip()):
+                return reason
+    return next((reason for pattern, reason in _ANYWHERE if pattern.search(code)), None)
+
+
+def _code(sql: str) -> str:
+    """Leave out comments and the content of strings; write quoted identifiers without their quotes."""
+    parts, position = [], 0
+    while found := _NOT_CODE.search(sql, position):
+        parts.append(sql[position : found.start()])
+        position = found.end()
+        if found["identifier"] is not None:
+            parts.append(re.sub(r"\W", "_", found["identifier"]))
+        elif found["comment"]:
+            parts.append(" ")
+            position = _end_of_comment(sql, position)
+        else:
+            parts.append(" " if found[0].startswith("--") else "''")
+    return "".join(parts) + sql[position:]
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    """Return where the comment that began before `position` ends; one that never does has the rest."""
+    open_comments = 1
+    while open_comments and (edge := _COMMENT_EDGE.search(text, position)):
+        open_comments += 1 if edge[0] == "/*" else -1
+        position = edge.end()
+    return len(text) if open_comments else position

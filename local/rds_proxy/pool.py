@@ -1,0 +1,334 @@
+"""The proxy's connections to its database: opened as clients wait for them, lent to one client at a time."""
+
+import asyncio
+import itertools
+import logging
+import ssl
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from local.postgres import wire
+from local.rds_proxy.server_connection import Key, ServerConnection, Target
+
+log = logging.getLogger(__name__)
+
+_OPENED_AT_ONCE = 8
+_RETRY_SECONDS = 0.2
+_PATIENCE_SECONDS = 0.5
+_SWEEP_SECONDS = 1.0
+_WATCH_SECONDS = 0.5
+_CONNECT_TIMEOUT_SECONDS = 10.0
+# Too many connections, starting up or shutting down: worth waiting for, as an unreachable server is.
+_PASSING = {"53300", "57P01", "57P02", "57P03"}
+
+
+class Refused(Exception):  # noqa: N818 (what a client is told)
+    """Why a client gets no connection."""
+
+    def __init__(self, sqlstate: str, text: str) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What a secret that the proxy may read holds."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class TargetHealth:
+    """As DescribeDBProxyTargets tells it."""
+
+    state: str
+    reason: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """The target group's connection pool, and the secret of each user."""
+
+    secret: Callable[[str], Secret | None]
+    max_connections_percent: int = 100
+    max_idle_connections_percent: int = 50
+    borrow_timeout_seconds: float = 120
+    init_query: str = ""
+    idle_seconds: float = 300  # no setting of AWS: after this long without work a connection counts as idle
+    users: Callable[[], list[str]] = list  # those of the secrets, whom the proxy tries by itself
+
+
+@dataclass(eq=False)
+class Waiter:
+    """Someone who wants a connection: `granted` or `refused` is called once."""
+
+    key: Key
+    granted: Callable[[ServerConnection], None]
+    refused: Callable[[str, str], None]
+    since: float
+    timer: asyncio.TimerHandle | None = None
+
+
+class Pool:
+    """All server connections of one proxy. Lives in its loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, settings: PoolSettings) -> None:
+        self.settings = settings
+        self.health = TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY")
+        self.total = 0  # open and being opened
+        self.timeouts = 0
+        self.servers: set[ServerConnection] = set()
+        self._name = name
+        self._loop = loop
+        self._target: Target | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._idle: defaultdict[Key, list[ServerConnection]] = defaultdict(list)
+        self._waiting: dict[Key, deque[Waiter]] = {}
+        self._opening: defaultdict[Key, int] = defaultdict(int)
+        self._statuses: dict[Key, bytes] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def max_connections(self) -> int:
+        return self._share(self.settings.max_connections_percent) if self._target else 0
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def register(self, target: Target | None) -> None:
+        """Set the target; connections to another are not lent again."""
+        if target == self._target:
+            return
+        self._target = target
+        self._tls = None
+        if target is not None:
+            self._tls = ssl.create_default_context(cafile=str(target.ca_file))
+        self.health = TargetHealth("REGISTERING" if target else "UNAVAILABLE")
+        self._statuses.clear()
+        for server in self._idle_servers():
+            self._close(server)
+        self._grow()
+
+    def lend(self, key: Key, waiter: Callable[[], Waiter]) -> ServerConnection | None:
+        """Return an idle connection, or None and call the waiter's `granted` or `refused` later."""
+        idle = self._idle.get(key)
+        if idle:
+            return idle.pop()  # the one used last: others may grow idle
+        self._wait(waiter())
+        return None
+
+    async def statuses(self, key: Key) -> bytes:
+        """Return the ParameterStatus messages for a new client, from a server connection if none is known yet."""
+        known = self._statuses.get(key)
+        if known is not None:
+            return known
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+
+        def granted(server: ServerConnection) -> None:
+            if not answer.done():
+                answer.set_result(server.statuses)
+            self.release(server)
+
+        def refused(sqlstate: str, text: str) -> None:
+            if not answer.done():
+                answer.set_exception(Refused(sqlstate, text))
+
+        server = self.lend(key, lambda: Waiter(key, granted, refused, self._loop.time()))
+        if server is not None:
+            granted(server)
+        return await answer
+
+    def release(self, server: ServerConnection) -> None:
+        """Take a connection back and lend it to the one who has waited longest for such a one."""
+        server.take_back()
+        if server.connection.closed:
+            return
+        first = self._first_waiting()
+        own = self._waiting.get(server.key)
+        overdue = first is not None and (own is None or own[0].since > first.since + _PATIENCE_SECONDS)
+        if server.target != self._target or (overdue and self.total >= self.max_connections):
+            self._close(server)  # makes room: for another target's, or for another key's client
+            return
+        if own is not None:
+            self._leave(own[0]).granted(server)
+            return
+        server.idle_since = self._loop.time()
+        self._idle[server.key].append(server)
+
+    def discard(self, server: ServerConnection) -> None:
+        """Close a connection whose state nobody may inherit."""
+        server.take_back()
+        self._close(server)
+
+    def give_up(self, waiter: Waiter) -> None:
+        """Forget a waiter that is still waiting."""
+        if waiter in self._waiting.get(waiter.key, ()):
+            self._leave(waiter)
+
+    async def sweep(self) -> None:
+        """Close connections that have been idle for long, down to the share that may stay."""
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, self.settings.idle_seconds))
+            idle = sorted(self._idle_servers(), key=lambda server: server.idle_since)
+            allowed = self._share(self.settings.max_idle_connections_percent) if self._target else 0
+            for server in idle[: max(0, len(idle) - allowed)]:
+                if server.idle_since + self.settings.idle_seconds <= self._loop.time():
+                    self._close(server)
+
+    async def watch(self) -> None:
+        """Log in with the secrets until the target is healthy: RDS Proxy tells its health before a client comes."""
+        while True:
+            if self._target is not None and self.health.state != "AVAILABLE":
+                for user in await asyncio.to_thread(self.settings.users):
+                    await self._try(Key(user, "postgres", ()))
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _try(self, key: Key) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
+                server = await self._connect(key, "")
+        except wire.ServerError as error:
+            self._failed(key, error)
+        except (OSError, wire.ProtocolError) as error:
+            self.health = TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out")
+        else:
+            server.end()
+            self.health = TargetHealth("AVAILABLE")
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for server in list(self.servers):
+            self._close(server)
+
+    def _share(self, percent: int) -> int:
+        assert self._target is not None
+        return max(1, self._target.max_connections * percent // 100)
+
+    def _idle_servers(self) -> list[ServerConnection]:
+        return [server for servers in self._idle.values() for server in servers]
+
+    def _first_waiting(self) -> Waiter | None:
+        return min((queue[0] for queue in self._waiting.values()), key=lambda waiter: waiter.since, default=None)
+
+    def _wait(self, waiter: Waiter) -> None:
+        def time_out() -> None:
+            self.timeouts += 1
+            log.warning("%s: timed-out waiting to acquire a database connection for %s", self._name, waiter.key.user)
+            self._leave(waiter).refused("08000", "Timed-out waiting to acquire database connection.")
+
+        waiter.timer = self._loop.call_later(self.settings.borrow_timeout_seconds, time_out)
+        self._waiting.setdefault(waiter.key, deque()).append(waiter)
+        self._grow()
+
+    def _leave(self, waiter: Waiter) -> Waiter:
+        queue = self._waiting[waiter.key]
+        queue.remove(waiter)
+        if not queue:
+            del self._waiting[waiter.key]
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        return waiter
+
+    def _grow(self) -> None:
+        """Open connections for those who wait, as far as there is room; idle ones of other keys make room."""
+        for key, queue in sorted(self._waiting.items(), key=lambda item: item[1][0].since):
+            while self._opening[key] < len(queue) and sum(self._opening.values()) < _OPENED_AT_ONCE:
+                if self.total >= self.max_connections:
+                    idle = self._idle_servers()
+                    if not idle or self._target is None:
+                        return
+                    self._close(min(idle, key=lambda server: server.idle_since), grow=False)
+                self.total += 1
+                self._opening[key] += 1
+                task = self._loop.create_task(self._open(key))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, key: Key) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
+                server = await self._connect(key, self.settings.init_query)
+        except wire.ServerError as error:
+            self._opened(key, failed=True)
+            self._failed(key, error)
+            # While other connections of this key serve, a new password may be on its way into the secret.
+            if error.sqlstate not in _PASSING and not any(server.key == key for server in self.servers):
+                for waiter in list(self._waiting.get(key, ())):
+                    self._leave(waiter).refused("XX000", f"Request returned an error: {error.message}.")
+        except (OSError, wire.ProtocolError) as error:
+            self._opened(key, failed=True)
+            self.health = TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out")
+        except Exception:
+            self._opened(key, failed=True)
+            log.exception("%s: cannot open a connection for user %s", self._name, key.user)
+        else:
+            self._opened(key, failed=False)
+            self.health = TargetHealth("AVAILABLE")
+            self._statuses[key] = server.statuses
+            self.servers.add(server)
+            server.connection.relay(server.received, lambda: self._lost(server))
+            self.release(server)
+            self._grow()
+            return
+        await asyncio.sleep(_RETRY_SECONDS)
+        self._grow()
+
+    def _opened(self, key: Key, *, failed: bool) -> None:
+        self._opening[key] -= 1
+        self.total -= failed
+
+    def _failed(self, key: Key, error: wire.ServerError) -> None:
+        reason = "AUTH_FAILURE" if error.sqlstate.startswith("28") else "CONNECTION_FAILED"
+        self.health = TargetHealth("UNAVAILABLE", reason, error.message)
+        log.warning("%s: the database refused a connection of user %s: %s", self._name, key.user, error)
+
+    async def _connect(self, key: Key, init_query: str) -> ServerConnection:
+        target, tls = self._target, self._tls
+        if target is None or tls is None:
+            raise ConnectionRefusedError("no target is registered")
+        secret = await asyncio.to_thread(self.settings.secret, key.user)
+        if secret is None:
+            raise wire.ServerError(b"C28000\0Mthe proxy has no credentials for this role any more\0")
+        _, connection = await self._loop.create_connection(wire.Connection, target.address, target.port)
+        try:
+            await connection.request_tls(tls, target.host_name)
+            parameters = {"user": secret.username, "database": key.database, **dict(key.parameters)}
+            statuses = await wire.log_in(connection, parameters, secret.password)
+            if init_query:
+                await wire.run(connection, init_query)
+        except BaseException:
+            connection.abort()
+            raise
+        return ServerConnection(next(self._numbers), key, target, connection, statuses)
+
+    def _lost(self, server: ServerConnection) -> None:
+        """Meet the end of a connection, wherever it came from."""
+        if server not in self.servers:
+            return
+        borrower = server.borrower
+        self._forget(server)
+        server.take_back()
+        if borrower is not None:
+            borrower.server_lost(told=server.said_goodbye)
+        self._grow()
+
+    def _close(self, server: ServerConnection, *, grow: bool = True) -> None:
+        self._forget(server)
+        server.end()
+        if grow:
+            self._grow()
+
+    def _forget(self, server: ServerConnection) -> None:
+        if server in self.servers:
+            self.servers.discard(server)
+            self.total -= 1
+        if server in self._idle.get(server.key, ()):
+            self._idle[server.key].remove(server)

@@ -1,0 +1,130 @@
+"""One connection of the proxy to its database: what it says is passed to the client that has borrowed it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from local.postgres import wire
+from local.rds_proxy.conversation import Conversation
+
+IDLE = b"I"  # of the three statuses of ReadyForQuery: not in a transaction
+
+_TERMINATE = wire.message(b"X")
+_length = struct.Struct("!i").unpack_from
+_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY = b"1EGZ"
+_NOTICED = frozenset((_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY))
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database instance behind a proxy, and where it listens on this machine."""
+
+    host_name: str
+    port: int
+    ca_file: Path
+    max_connections: int
+    address: str = "127.0.0.1"
+
+
+class Key(NamedTuple):
+    """What a client asked for when it connected; only clients of one key share connections."""
+
+    user: str
+    database: str
+    parameters: tuple[tuple[str, str], ...]
+
+
+class Borrower(Protocol):
+    """What a server connection needs of the client's session that it is lent to."""
+
+    @property
+    def client(self) -> wire.Connection:
+        """The client's end, which gets what the server sends."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What the client has asked, and what the server still has to say to it."""
+
+    def settle(self) -> None:
+        """Give the connection back if nothing of this client's is left on it."""
+
+    def server_lost(self, *, told: bool) -> None:
+        """Meet the end of the connection; `told` when the server has said why."""
+
+
+class ServerConnection:
+    """One connection to the database, lent to a client or idle."""
+
+    def __init__(self, number: int, key: Key, target: Target, connection: wire.Connection, statuses: bytes) -> None:
+        self.number = number
+        self.target = target
+        self.key = key
+        self.connection = connection
+        self.statuses = statuses  # the ParameterStatus messages of its start
+        self.borrower: Borrower | None = None
+        self.status = IDLE
+        self.idle_since = 0.0
+        self.said_goodbye = False
+        self._rest = 0  # bytes of a message whose begin has passed
+        self._held = b""  # begin of a message, too short to be understood
+
+    def received(self, data: bytes) -> None:
+        """Pass on what the server sends; look only at the headers of its messages."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        size = len(data)
+        position = self._rest
+        ready = False
+        while position + 5 <= size:
+            kind = data[position]
+            if kind in _NOTICED:
+                if kind == _READY:
+                    if position + 6 > size:
+                        break
+                    ready = True
+                if not self._notice(kind, data, position):
+                    data = data[:position] + data[position + 5 :]
+                    size -= 5
+                    continue
+            position += 1 + _length(data, position + 1)[0]
+        if position < size:
+            data, self._held = data[:position], data[position:]
+        self._rest = max(0, position - size)
+        borrower = self.borrower
+        if borrower is not None:
+            borrower.client.write(data)
+            if ready:
+                borrower.settle()
+
+    def _notice(self, kind: int, data: bytes, position: int) -> bool:
+        """Take note of a message; tell whether it is for the client."""
+        borrower = self.borrower
+        if kind == _READY:
+            self.status = data[position + 5 : position + 6]
+            if borrower is not None:
+                borrower.conversation.answered()
+        elif kind == _ERROR:
+            # Its first field is the severity.
+            self.said_goodbye |= data.startswith((b"SFATAL", b"SPANIC"), position + 5)
+            if borrower is not None:
+                borrower.conversation.failed()
+        elif kind == _COPY_IN and borrower is not None:
+            borrower.conversation.copying()
+        elif kind == _PARSE_COMPLETE and borrower is not None:
+            return not borrower.conversation.is_own_parse()
+        return True
+
+    def lend(self, borrower: Borrower) -> None:
+        self.borrower = borrower
+        self.connection.pair(borrower.client)
+
+    def take_back(self) -> None:
+        self.borrower = None
+        self.connection.part()
+
+    def end(self) -> None:
+        self.connection.write(_TERMINATE)
+        self.connection.close()

@@ -1,0 +1,233 @@
+"""A client of the proxy that has logged in: what it sends, and when a server connection is borrowed for it."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from local.postgres import wire
+from local.rds_proxy.conversation import BEGINS, BIND, DESCRIBE, KNOWN, PARSE, QUERY, SYNC, TERMINATE, Conversation
+from local.rds_proxy.pinning import LONGEST_STATEMENT, pin_reason
+from local.rds_proxy.pool import Pool, Waiter
+from local.rds_proxy.server_connection import IDLE, Key, ServerConnection
+
+log = logging.getLogger(__name__)
+
+READY = wire.ready_for_query(IDLE)
+
+_INSPECTED = LONGEST_STATEMENT + 1024  # of each message; the rest of a longer one passes unseen
+_MOST_PENDING = 256 * 1024
+_USES_STATEMENT = frozenset((BIND, DESCRIBE))
+_length = struct.Struct("!i").unpack_from
+
+
+@dataclass
+class Clients:
+    """What the sessions of one proxy share."""
+
+    name: str
+    pool: Pool
+    time: Callable[[], float]
+    sessions: set[Session] = field(default_factory=set)
+    pins: int = 0
+
+
+class Session:
+    """A client that has logged in, and the server connection that it has at the moment."""
+
+    def __init__(self, clients: Clients, client: wire.Connection, key: Key) -> None:
+        self.client = client
+        self.key = key
+        self.pinned: str | None = None
+        self.since = self.active_at = clients.time()
+        self.conversation = Conversation()
+        self._clients = clients
+        self._server: ServerConnection | None = None
+        self._waiter: Waiter | None = None
+        self._pending = bytearray()  # for the server connection that is waited for
+        self._held = b""  # begin of a message that is to be seen whole
+        self._rest = 0  # bytes of a message whose begin has passed
+        self._drop_rest = False
+        self._unnamed: bytes | None = None  # the Parse of the client's unnamed statement
+        self._parsed = False  # … and whether this server connection has that statement
+        clients.sessions.add(self)
+        client.relay(self._received, self._client_lost)
+
+    @property
+    def idle(self) -> bool:
+        return self.conversation.over
+
+    # What the client sends.
+
+    def _received(self, data: bytes) -> None:
+        """Pass messages on as they come; see their headers, and the begin of each that may need a decision."""
+        self.active_at = self._clients.time()
+        if self._held:
+            data, self._held = self._held + data, b""
+        size = len(data)
+        position = self._rest
+        start = min(position, size) if self._drop_rest else 0
+        while position + 5 <= size:
+            length = 1 + _length(data, position + 1)[0]
+            if length < 5:
+                self.client.refuse("08P01", "invalid message length")
+                return
+            if position + length > size and size - position < _INSPECTED:
+                break
+            kind = data[position]
+            if kind == TERMINATE:
+                self._forward(data[start:position])
+                self.client.close()
+                return
+            self._drop_rest = not self._passes(kind, data, position, length)
+            if self._drop_rest:
+                self._forward(data[start:position])
+                start = min(position + length, size)
+            elif kind in _USES_STATEMENT and self._lacks_statement(kind, data, position):
+                assert self._unnamed is not None
+                self._forward(data[start:position] + self._unnamed)
+                start = position
+                self._parsed = True
+                self.conversation.insert_parse()
+            position += length
+        end = min(position, size)
+        self._rest = position - end
+        self._held = data[end:]
+        self._forward(data[start:end])
+        self.settle()
+
+    def _passes(self, kind: int, data: bytes, position: int, length: int) -> bool:
+        """Take note of a message; tell whether it is for the server."""
+        if self.conversation.skipping:
+            if self.conversation.skip(kind):
+                self.client.write(READY)
+            return False
+        if kind not in KNOWN:
+            self.client.refuse("08P01", f"unexpected message {chr(kind)!r}")
+        if self._server is None and self.conversation.over and kind not in BEGINS:
+            # What only ends or continues something needs no server connection: a server, too, ignores a late CopyData.
+            if kind == SYNC:
+                self.client.write(READY)
+            return False
+        self.conversation.sent(kind)
+        if kind == QUERY:
+            self._judge(data, position + 5, length)
+        elif kind == PARSE:
+            self._parse(data, position, length)
+        return True
+
+    def _judge(self, data: bytes, start: int, length: int) -> None:
+        if self.pinned is not None:
+            return
+        if length > LONGEST_STATEMENT:
+            self._pin("a statement larger than 16 KB")
+            return
+        reason = pin_reason(data[start : data.index(0, start)].decode(errors="replace"))
+        if reason is not None:
+            self._pin(reason)
+
+    def _parse(self, data: bytes, position: int, length: int) -> None:
+        name_end = data.index(0, position + 5)
+        self._judge(data, name_end + 1, length)
+        if name_end > position + 5:
+            # RDS Proxy shares connections here since 2023; the stand-in does not carry named statements along.
+            self._pin("a named prepared statement")
+        else:
+            self._unnamed = data[position : position + length]
+            self._parsed = True
+
+    def _lacks_statement(self, kind: int, data: bytes, position: int) -> bool:
+        """Tell whether a message uses the unnamed statement that was parsed on another server connection."""
+        if self._parsed or self._unnamed is None or self.pinned is not None:
+            return False
+        if kind == BIND:
+            return data[data.index(0, position + 5) + 1] == 0
+        return data[position + 5 : position + 7] == b"S\0"
+
+    def _forward(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._server is not None:
+            self._server.connection.write(data)
+            return
+        self._pending += data
+        if self._waiter is None:
+            server = self._clients.pool.lend(self.key, self._wait)
+            if server is not None:
+                self._attach(server)
+        elif len(self._pending) > _MOST_PENDING:
+            self.client.transport.pause_reading()
+
+    # What becomes of the server connection.
+
+    def _wait(self) -> Waiter:
+        self._waiter = Waiter(self.key, self._attach, self._refused, self._clients.time())
+        return self._waiter
+
+    def _attach(self, server: ServerConnection) -> None:
+        self._server, self._waiter = server, None
+        server.lend(self)
+        self._log_pin()
+        pending, self._pending = bytes(self._pending), bytearray()
+        server.connection.write(pending)
+        self.client.transport.resume_reading()
+
+    def _refused(self, sqlstate: str, text: str) -> None:
+        """Answer in the server's stead: an error, and that the client may go on."""
+        failure = wire.error("ERROR", sqlstate, text)
+        awaited, in_batch = self.conversation.break_off()
+        self.client.write((failure + READY) * awaited)
+        if in_batch:
+            self.client.write(failure)
+        self._waiter, self._drop_rest = None, True
+        self._pending.clear()
+        self.client.transport.resume_reading()
+
+    def settle(self) -> None:
+        """Give the server connection back if nothing of this client's is left on it."""
+        server = self._server
+        if (
+            server is None
+            or not self.conversation.over
+            or self._rest
+            or self.pinned is not None
+            or server.status != IDLE
+        ):
+            return
+        self._server = None
+        self._parsed = False
+        self.conversation.leave_server()
+        self._clients.pool.release(server)
+
+    def _pin(self, reason: str) -> None:
+        if self.pinned is None:
+            self.pinned = reason
+            self._clients.pins += 1
+            if self._server is not None:
+                self._log_pin()
+
+    def _log_pin(self) -> None:
+        if self.pinned is not None and self._server is not None:
+            log.warning(
+                "%s: The client session was pinned to the database connection [dbConnection=%d] for the remainder of "
+                "the session. The proxy can't reuse this connection until the session ends. Reason: %s.",
+                *(self._clients.name, self._server.number, self.pinned),
+            )
+
+    def _client_lost(self) -> None:
+        self._clients.sessions.discard(self)
+        if self._waiter is not None:
+            self._clients.pool.give_up(self._waiter)
+        if self._server is not None:  # in a transaction, in the middle of an answer, or pinned
+            server, self._server = self._server, None
+            self._clients.pool.discard(server)
+
+    def server_lost(self, *, told: bool) -> None:
+        """Cut the client, as RDS Proxy does in a failover; `told` when the server has said why."""
+        self._server = None
+        if told:
+            self.client.close()
+        else:
+            self.client.refuse("08006", "The connection to the database was lost.")

@@ -1,0 +1,254 @@
+"""A storm of connections: more execution environments than max_connections, each holding its own connection.
+
+Once directly, as terraform/dev connects, and once through the proxy's stand-in, as terraform/prod does. Environments
+are threads of a few processes (clients.py), each with a connection of lambda_postgres. All of it is on
+loopback, bounded in count and time, and stopped at the end.
+"""
+
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg2 import sql
+
+from local.certificates import Certificates
+from local.credentials import Credential
+from local.loop import LoopThread
+from local.postgres.instance_listener import InstanceListener
+from local.postgres.server import PostgresServer
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
+
+ENVIRONMENTS = 200
+PROCESSES = 4
+SECONDS = 10
+RAMP_SECONDS = 3  # before them: environments start one after another, as Lambda's do
+INTERVAL_SECONDS = 0.2  # each asks five times a second
+MAX_CONNECTIONS = 90  # modules/database reckons this for a db.t4g.micro
+POOL_PERCENT = 25
+REGION = "us-east-1"
+USER = "app"
+INSTANCE_HOST = f"storm.abcdefghijkl.{REGION}.rds.amazonaws.com"
+PROXY_HOST = f"storm.proxy-abcdefghijkl.{REGION}.rds.amazonaws.com"
+RESOURCES = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
+
+_CREDENTIAL = Credential("STORM", secrets.token_urlsafe(), None, None, "arn:aws:iam::123456789012:role/storm")
+
+
+class _Directory:
+    """The storm's one key, allowed everything: what a policy refuses is tested elsewhere."""
+
+    def credential(self, access_key_id: str) -> Credential | None:
+        return _CREDENTIAL if access_key_id == _CREDENTIAL.access_key_id else None
+
+    def allows(self, credential: Credential, action: str, resource: str) -> bool:  # noqa: ARG002
+        return True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one storm did; latencies are of warm queries."""
+
+    way: str
+    connected: int
+    refused: int
+    refusal: str
+    queries_per_second: float
+    p50_milliseconds: float
+    p99_milliseconds: float
+    server_connections: int
+
+
+def run() -> str:
+    """Send both storms; return a table of what came of them."""
+    with ExitStack() as resources:
+        certificates = Certificates(Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="storm-"))))
+        loop = LoopThread()
+        resources.callback(loop.stop)
+        password = secrets.token_urlsafe()
+        server = PostgresServer.start(
+            name="storm",
+            host_name=INSTANCE_HOST,
+            certificates=certificates,
+            max_connections=MAX_CONNECTIONS,
+            master_user="master",
+            master_password=secrets.token_urlsafe(),
+            database="app",
+        )
+        resources.callback(server.stop)
+        instance = _instance(loop, server, certificates)
+        resources.callback(instance.stop)
+        proxy = _proxy(loop, server, certificates, password)
+        resources.callback(proxy.stop)
+
+        _fill(server, password)
+        direct = _send("directly", server, (INSTANCE_HOST, instance.port), certificates.ca_file("rds"))
+        with server.administrator() as cursor:  # a member logs in with a token, and the proxy with a password
+            cursor.execute(sql.SQL("REVOKE rds_iam FROM {}").format(sql.Identifier(USER)))
+        pooled = _send("through the proxy", server, (PROXY_HOST, proxy.port), certificates.ca_file("proxy"))
+    return _table([direct, pooled])
+
+
+def _instance(loop: LoopThread, server: PostgresServer, certificates: Certificates) -> InstanceListener:
+    instance = InstanceListener(
+        loop.loop,
+        host_name=INSTANCE_HOST,
+        certificate=certificates.host("rds", INSTANCE_HOST),
+        socket_path=server.socket_path,
+        directory=_Directory(),
+        resource_prefix=f"{RESOURCES}:db-STORM",
+    )
+    instance.start()
+    return instance
+
+
+def _proxy(loop: LoopThread, server: PostgresServer, certificates: Certificates, password: str) -> ProxyListener:
+    pool = PoolSettings(lambda user: Secret(user, password), POOL_PERCENT, POOL_PERCENT, borrow_timeout_seconds=5)
+    proxy = ProxyListener(
+        loop.loop,
+        name="storm",
+        host_name=PROXY_HOST,
+        certificate=certificates.host("proxy", PROXY_HOST),
+        directory=_Directory(),
+        resource_prefix=f"{RESOURCES}:prx-storm",
+        settings=ProxySettings(pool),
+    )
+    proxy.start()
+    proxy.register(Target(INSTANCE_HOST, server.port, certificates.ca_file("rds"), MAX_CONNECTIONS))
+    return proxy
+
+
+def _fill(server: PostgresServer, password: str) -> None:
+    """Make the application's user and what the sample function reads."""
+    with server.administrator("app") as cursor:
+        cursor.execute(
+            sql.SQL("CREATE ROLE {} LOGIN IN ROLE rds_iam PASSWORD %s").format(sql.Identifier(USER)), [password]
+        )
+        cursor.execute(
+            "CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL,"
+            " created_at timestamptz NOT NULL DEFAULT now());"
+            " INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 20) n"
+        )
+        cursor.execute(sql.SQL("GRANT SELECT ON users TO {}").format(sql.Identifier(USER)))
+
+
+def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_certificates: Path) -> Outcome:
+    settings = {
+        "host": endpoint[0],
+        "port": endpoint[1],
+        "database": "app",
+        "user": USER,
+        "root_certificates": str(root_certificates),
+        "auth": "iam",
+        "region": REGION,
+        "retry_seconds": 0,  # what the server says at once is what is counted
+    }
+    orders = {
+        "settings": settings,
+        "environments": ENVIRONMENTS // PROCESSES,
+        "ramp_seconds": RAMP_SECONDS,
+        "seconds": SECONDS,
+        "interval_seconds": INTERVAL_SECONDS,
+    }
+    root = Path(__file__).resolve().parents[2]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(root / "lambda" / "layer"),
+        "PGHOSTADDR": "127.0.0.1",
+        "AWS_ACCESS_KEY_ID": _CREDENTIAL.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": _CREDENTIAL.secret_access_key,
+    }
+    with ExitStack() as resources:
+        most = resources.enter_context(_Watch(server))
+        command = [sys.executable, str(Path(__file__).with_name("clients.py"))]
+        processes = [
+            resources.enter_context(
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    text=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,  # a Ctrl-C is for this process to handle
+                )
+            )
+            for _ in range(PROCESSES)
+        ]
+        try:
+            for process in processes:
+                assert process.stdin is not None
+                json.dump(orders, process.stdin)
+                process.stdin.close()
+            measured = [json.load(process.stdout) for process in processes if process.stdout is not None]
+        except BaseException:
+            for process in processes:
+                process.kill()
+            raise
+    return _outcome(way, measured, most.connections)
+
+
+class _Watch(threading.Thread):
+    """Notes the most connections that the user has had on the server."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        super().__init__(daemon=True)
+        self.connections = 0
+        self._server = server
+        self._over = threading.Event()
+
+    def __enter__(self) -> "_Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        with self._server.administrator() as cursor:
+            while not self._over.wait(0.2):
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [USER])
+                self.connections = max(self.connections, cursor.fetchone()[0])  # type: ignore[index]
+
+
+def _outcome(way: str, measured: list[dict[str, Any]], server_connections: int) -> Outcome:
+    seconds = [second for process in measured for second in process["query_seconds"]]
+    refusals = sum((Counter(process["refusals"]) for process in measured), Counter())
+    percentiles = statistics.quantiles(seconds, n=100)
+    return Outcome(
+        way=way,
+        connected=sum(process["connected"] for process in measured),
+        refused=sum(process["refused"] for process in measured),
+        refusal=refusals.most_common(1)[0][0] if refusals else "",
+        queries_per_second=len(seconds) / SECONDS,
+        p50_milliseconds=percentiles[49] * 1000,
+        p99_milliseconds=percentiles[98] * 1000,
+        server_connections=server_connections,
+    )
+
+
+def _table(outcomes: list[Outcome]) -> str:
+    lines = [
+        f"  {ENVIRONMENTS} environments, {ENVIRONMENTS / INTERVAL_SECONDS:.0f} queries/s offered for {SECONDS} s, "
+        f"max_connections = {MAX_CONNECTIONS}, a pool of {MAX_CONNECTIONS * POOL_PERCENT // 100}",
+        "",
+        f"  {'':18}{'accepted':>9}{'refused':>9}{'queries/s':>11}{'p50 ms':>8}{'p99 ms':>8}{'server connections':>20}",
+    ]
+    for o in outcomes:
+        lines.append(
+            f"  {o.way:18}{o.connected:>9}{o.refused:>9}{o.queries_per_second:>11.0f}"
+            f"{o.p50_milliseconds:>8.1f}{o.p99_milliseconds:>8.1f}{o.server_connections:>20}"
+        )
+    lines += [f"\n  refused {o.way}: {o.refusal}" for o in outcomes if o.refusal]
+    return "\n".join(lines)

@@ -1,0 +1,193 @@
+"""local/aws/corrections/functions.py: as AWS documents it, where stock moto does not yet."""
+
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.aws.corrections import functions
+from tests.local.account import allow
+
+
+def test_function_keeps_dead_letters(aws):
+    queue = "arn:aws:sqs:us-east-1:123456789012:dead"
+    aws.function("dead-letters", DeadLetterConfig={"TargetArn": queue})
+    found = getattr(aws, "lambda").get_function_configuration(FunctionName="dead-letters")
+    assert found["DeadLetterConfig"] == {"TargetArn": queue}
+
+
+def test_function_keeps_its_logging(aws):
+    client = getattr(aws, "lambda")
+    aws.function("logging")
+    assert client.get_function_configuration(FunctionName="logging")["LoggingConfig"]["LogFormat"] == "Text"
+    client.update_function_configuration(
+        FunctionName="logging", LoggingConfig={"LogFormat": "JSON", "LogGroup": "/app/logging"}
+    )
+    found = client.get_function_configuration(FunctionName="logging")["LoggingConfig"]
+    assert found == {"LogFormat": "JSON", "LogGroup": "/app/logging"}
+
+
+def test_function_keeps_snap_start(aws):
+    aws.function("snap", SnapStart={"ApplyOn": "PublishedVersions"}, Publish=True)
+    client = getattr(aws, "lambda")
+    assert client.get_function_configuration(FunctionName="snap")["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    published = client.get_function_configuration(FunctionName="snap", Qualifier="1")["SnapStart"]
+    assert published["OptimizationStatus"] == "On"
+
+
+def test_function_s_variables_are_at_most_4_kb_of_json(aws):
+    client = getattr(aws, "lambda")
+    most = {"Variables": {"TEXT": '"' * ((4096 - len('{"TEXT":""}')) // 2)}}  # each is escaped
+    more = {"Variables": {"TEXT": most["Variables"]["TEXT"] + "xx"}}
+    aws.function("told-much", Environment=most)
+    with pytest.raises(ClientError, match="exceeded the 4KB limit"):
+        client.update_function_configuration(FunctionName="told-much", Environment=more)
+    with pytest.raises(ClientError, match="exceeded the 4KB limit"):
+        aws.function("told-more", Environment=more)
+
+
+def test_function_knows_its_vpc(aws):
+    subnet = aws.ec2.describe_subnets()["Subnets"][0]
+    groups = [aws.security_group("of-a-function")]
+    vpc = {"SubnetIds": [subnet["SubnetId"]], "SecurityGroupIds": groups}
+    made = aws.function("inside", VpcConfig=vpc, Role=aws.role("inside", allow("ec2:CreateNetworkInterface", "*")))
+    assert made["VpcConfig"]["VpcId"] == subnet["VpcId"]
+
+
+def test_function_needs_a_role_that_lambda_may_assume(aws):
+    role = aws.role("not-for-lambda", service="rds.amazonaws.com")
+    with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
+        aws.function("untrusted", Role=role)
+
+
+def test_function_in_a_vpc_needs_a_role_that_may_make_interfaces(aws):
+    vpc = {"SubnetIds": [aws.ec2.describe_subnets()["Subnets"][0]["SubnetId"]], "SecurityGroupIds": []}
+    with pytest.raises(ClientError, match="permissions to call CreateNetworkInterface"):
+        aws.function("stuck", VpcConfig=vpc)
+
+
+def test_provisioned_concurrency_lives_from_put_to_delete(aws):
+    client = getattr(aws, "lambda")
+    aws.function("provisioned", Publish=True)
+    target = {"FunctionName": "provisioned", "Qualifier": "1"}
+    client.put_provisioned_concurrency_config(**target, ProvisionedConcurrentExecutions=2)
+    found = client.get_provisioned_concurrency_config(**target)
+    assert (found["Status"], found["RequestedProvisionedConcurrentExecutions"]) == ("READY", 2)
+    client.delete_provisioned_concurrency_config(**target)
+    with pytest.raises(ClientError, match="ProvisionedConcurrencyConfigNotFoundException"):
+        client.get_provisioned_concurrency_config(**target)
+
+
+def test_a_deleted_version_leaves_its_number(aws):
+    client = getattr(aws, "lambda")
+    aws.function("numbered", Publish=True)
+    for memory in (256, 512):
+        client.update_function_configuration(FunctionName="numbered", MemorySize=memory)
+        client.publish_version(FunctionName="numbered")
+    client.delete_function(FunctionName="numbered", Qualifier="1")
+    client.update_function_configuration(FunctionName="numbered", MemorySize=1024)
+    assert client.publish_version(FunctionName="numbered")["Version"] == "4"
+    versions = client.list_versions_by_function(FunctionName="numbered")["Versions"]
+    assert [version["Version"] for version in versions] == ["$LATEST", "2", "3", "4"]
+
+
+def test_the_account_keeps_concurrency_unreserved(aws):
+    client = getattr(aws, "lambda")
+    aws.function("greedy")
+    client.put_function_concurrency(FunctionName="greedy", ReservedConcurrentExecutions=900)
+    limit = client.get_account_settings()["AccountLimit"]
+    assert limit["ConcurrentExecutions"] == 1000
+    assert limit["UnreservedConcurrentExecutions"] == 100
+    with pytest.raises(ClientError, match=r"UnreservedConcurrentExecution below its minimum value of \[100\]"):
+        client.put_function_concurrency(FunctionName="greedy", ReservedConcurrentExecutions=901)
+    client.delete_function(FunctionName="greedy")
+
+
+def test_a_new_account_can_reserve_nothing(account, plane):
+    account.function("young")
+    plane.limit_concurrency(10)
+    try:
+        with pytest.raises(ClientError, match=r"below its minimum value of \[10\]"):
+            getattr(account, "lambda").put_function_concurrency(FunctionName="young", ReservedConcurrentExecutions=1)
+    finally:
+        plane.limit_concurrency(1000)
+
+
+def test_an_idle_function_fails_once_and_is_restored(account, plane, monkeypatch):
+    monkeypatch.setattr(functions, "RESTORE_SECONDS", 10)
+    client = getattr(account, "lambda")
+    account.function("sleeper")
+    plane.fall_idle("sleeper")
+    found = client.get_function_configuration(FunctionName="sleeper")
+    assert (found["State"], found["StateReasonCode"]) == ("Inactive", "Idle")
+    with pytest.raises(client.exceptions.CodeArtifactUserPendingException):
+        client.invoke(FunctionName="sleeper")
+    assert client.get_function_configuration(FunctionName="sleeper")["State"] == "Pending"
+    client.get_waiter("function_active_v2").wait(FunctionName="sleeper", WaiterConfig={"Delay": 1})
+    assert client.invoke(FunctionName="sleeper")["StatusCode"] == 200
+
+
+def _in_the_vpc(aws, name, role, **settings):
+    subnet = aws.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    group = aws.security_group(f"of-{name}")
+    aws.function(name, VpcConfig={"SubnetIds": [subnet], "SecurityGroupIds": [group]}, Role=role, **settings)
+    return group
+
+
+def _interfaces(aws, group):
+    filters = [{"Name": "group-id", "Values": [group]}]
+    return aws.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
+
+
+def _soon(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert condition()
+
+
+INTERFACES = allow(["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"], "*")
+
+
+def test_a_function_holds_its_group_after_it_was_deleted(aws, monkeypatch):
+    monkeypatch.setattr(functions, "INTERFACE_SECONDS", 3600)
+    group = _in_the_vpc(aws, "holder", aws.role("holder", INTERFACES))
+    [interface] = _interfaces(aws, group)
+    assert interface["Description"].startswith("AWS Lambda VPC ENI")
+    assert interface["Attachment"]["InstanceOwnerId"] == "amazon-aws"
+    getattr(aws, "lambda").delete_function(FunctionName="holder")
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        aws.ec2.delete_security_group(GroupId=group)
+
+
+def test_lambda_deletes_the_interface_in_the_end(account):
+    group = _in_the_vpc(account, "released", account.role("released", INTERFACES))
+    assert _interfaces(account, group)
+    getattr(account, "lambda").delete_function(FunctionName="released")
+    _soon(lambda: not _interfaces(account, group))
+    account.ec2.delete_security_group(GroupId=group)
+
+
+def test_a_published_version_keeps_its_interface(account):
+    client = getattr(account, "lambda")
+    group = _in_the_vpc(account, "published", account.role("published", INTERFACES), Publish=True)
+    other = account.security_group("another")
+    subnet = account.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    client.update_function_configuration(
+        FunctionName="published", VpcConfig={"SubnetIds": [subnet], "SecurityGroupIds": [other]}
+    )
+    time.sleep(1.5)
+    assert _interfaces(account, group)
+    assert _interfaces(account, other)
+    client.delete_function(FunctionName="published", Qualifier="1")
+    _soon(lambda: not _interfaces(account, group))
+    client.delete_function(FunctionName="published")
+
+
+def test_an_interface_stays_when_the_permission_went_first(account):
+    group = _in_the_vpc(account, "orphaned", account.role("gone", INTERFACES))
+    account.iam.delete_role_policy(RoleName="gone", PolicyName="main")
+    getattr(account, "lambda").delete_function(FunctionName="orphaned")
+    time.sleep(1.5)
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        account.ec2.delete_security_group(GroupId=group)
