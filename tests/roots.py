@@ -46,7 +46,6 @@ def _tree(_terraform: str) -> Path:
     for name in ("terraform", "modules", "examples"):
         ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan")
         shutil.copytree(plans.ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    shutil.copy(plans.ROOT / "versions.tf", copy)
     for name in ("function", "bootstrap", "layer-x86_64"):
         plans._write_zip(copy / "build" / "output" / f"{name}.zip")
     for root in [*copy.glob("terraform/*"), *copy.glob("examples/*")]:

@@ -13,7 +13,6 @@ MODULES = sorted({path.parents[1].name for path in plans.ROOT.glob("modules/*/te
 
 @pytest.mark.parametrize("module", MODULES)
 def test_terraform_test_passes(module: str, tmp_path: Path) -> None:
-    shutil.copy(plans.ROOT / "versions.tf", tmp_path)
     folder = tmp_path / "modules" / module
     ignored = shutil.ignore_patterns(".terraform*")
     shutil.copytree(plans.ROOT / "modules" / module, folder, symlinks=True, ignore=ignored)
