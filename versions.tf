@@ -1,4 +1,4 @@
-# The only version constraints: every module and root links to this file.
+# The only version constraints. `make docs` copies this file from the top folder into every module and root.
 terraform {
   required_version = ">= 1.11"
 

@@ -2,6 +2,7 @@
 
 In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
 the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
+Each module and root gets a copy of versions.tf. A link would not survive an archive of the repository.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from hcl2.utils import SerializationOptions
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "terraform/prod/main.tf"
 SKIPS = ROOT / "policies" / "SKIPS.md"
+TERRAFORM_FOLDERS = ("modules", "terraform", "examples")
 
 Blocks = list[tuple[str, dict[str, Any]]]
 
@@ -31,20 +33,29 @@ def main() -> None:
     check = parser.parse_args().check
     try:
         wanted = dict(documents())
-        stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+        stale = [path for path, text in wanted.items() if not is_current(path, text)]
     except DocumentError as error:
         sys.exit(str(error))
     if check and stale:
         sys.exit(f"Stale: {', '.join(str(path.relative_to(ROOT)) for path in stale)}. Run make docs.")
-    for path, text in wanted.items():
-        path.write_text(text)
+    for path in stale:
+        path.unlink(missing_ok=True)
+        path.write_text(wanted[path])
+
+
+def is_current(path: Path, text: str) -> bool:
+    """Tell whether the document is a file of its own with this text."""
+    return path.is_file() and not path.is_symlink() and path.read_text() == text
 
 
 def documents() -> Iterator[tuple[Path, str]]:
     """Each document with the text it should have."""
+    for folder in TERRAFORM_FOLDERS:
+        for main in sorted(ROOT.glob(f"{folder}/*/main.tf")):
+            yield main.with_name("versions.tf"), (ROOT / "versions.tf").read_text()
     for readme in sorted(ROOT.glob("modules/*/README.md")):
         yield readme, module_readme(readme)
-    yield SKIPS, register_of_skips([path for place in ("modules", "terraform", "examples") for path in _sources(place)])
+    yield SKIPS, register_of_skips([path for place in TERRAFORM_FOLDERS for path in _sources(place)])
 
 
 def module_readme(readme: Path) -> str:

@@ -380,7 +380,7 @@ def calls_root(calls: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Path:
     folder = temporary_folder()
     for zip_name in (*_ZIPS.values(), "layer-arm64.zip"):
         write_zip(folder / zip_name)
-    # Relative, since Terraform copies what an absolute path names, and the links in it would lead nowhere.
+    # Relative: Terraform reads such a module where it is, and would copy one that an absolute path names.
     modules = os.path.relpath((ROOT / "modules").resolve(), folder)
     root = {
         "provider": {
@@ -407,7 +407,6 @@ def copy_tree() -> Path:
     for name in ("terraform", "modules", "examples"):
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "backend.tf")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    shutil.copy(ROOT / "versions.tf", copy)
     for name in ("function", "bootstrap", "layer-x86_64"):
         write_zip(copy / "build" / "output" / f"{name}.zip")
     return copy

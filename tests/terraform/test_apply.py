@@ -197,7 +197,7 @@ def _with_proxies(folder: Path, name: str, *, led_to: str, **proxies: str) -> Pa
     """Write dev with proxies, module calls by name, and its function led to one of them or the database, in a tree."""
     tree = folder / name
     root = Path(shutil.copytree(ROOT / "terraform" / "dev", tree / "terraform" / "dev", symlinks=True))
-    for linked in ("modules", "build", "versions.tf"):
+    for linked in ("modules", "build"):
         (tree / linked).symlink_to(ROOT / linked)
     changed = {
         "network": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import lambda_postgres
 import pytest
 from lambda_postgres import Keeper, Settings
 from lambda_postgres.log import Log
@@ -92,6 +93,28 @@ def settings(
         secret_arn=SECRET_ARN,
         retry_seconds=5,
     )
+
+
+@pytest.fixture
+def public(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the environment variables of a function; forget the keeper that it makes."""
+    for variable, value in {
+        "PGHOST": settings.host,
+        "PGPORT": str(settings.port),
+        "PGDATABASE": settings.database,
+        "PGUSER": settings.user,
+        "PGSSLROOTCERT": settings.root_certificates,
+        "DB_AUTH": settings.auth,
+        "DB_SECRET_ARN": SECRET_ARN,
+        "AWS_REGION": settings.region,
+    }.items():
+        monkeypatch.setenv(variable, value)
+    keepers = lambda_postgres._keeper  # a test may put another in its place
+    keepers.cache_clear()
+    yield
+    if keepers.cache_info().currsize:
+        keepers().close()
+    keepers.cache_clear()
 
 
 @pytest.fixture

@@ -78,26 +78,6 @@ def test_what_libpq_is_told_has_one_home(settings, monkeypatch):
     assert told[0] == connecting.parameters(settings, login, timeout_seconds=5)
 
 
-@pytest.fixture
-def public(settings, monkeypatch):
-    """Set the environment of a function; forget the keeper that it makes."""
-    for variable, value in {
-        "PGHOST": settings.host,
-        "PGPORT": str(settings.port),
-        "PGDATABASE": settings.database,
-        "PGUSER": settings.user,
-        "PGSSLROOTCERT": settings.root_certificates,
-        "DB_AUTH": "secret",
-        "DB_SECRET_ARN": settings.secret_arn,
-        "AWS_REGION": settings.region,
-    }.items():
-        monkeypatch.setenv(variable, value)
-    lambda_postgres._keeper.cache_clear()
-    yield
-    lambda_postgres._keeper().close()
-    lambda_postgres._keeper.cache_clear()
-
-
 @pytest.mark.usefixtures("public")
 def test_the_public_functions_hand_on_all_that_they_are_given(monkeypatch):
     context, work = object(), object()
@@ -107,10 +87,7 @@ def test_the_public_functions_hand_on_all_that_they_are_given(monkeypatch):
         def __getattr__(self, name):
             return lambda *arguments, **options: calls.append((name, arguments, options))
 
-        def close(self):
-            pass
-
-    monkeypatch.setattr(lambda_postgres, "_keeper", recorded(Recorder()))
+    monkeypatch.setattr(lambda_postgres, "_keeper", Recorder)
     lambda_postgres.connection(context, cursor_factory=dict)
     lambda_postgres.transaction(context, read_only=True, isolation="serializable", cursor_factory=dict)
     lambda_postgres.run_transaction(work, context, read_only=True, isolation="serializable", cursor_factory=dict)
@@ -124,14 +101,6 @@ def test_the_public_functions_hand_on_all_that_they_are_given(monkeypatch):
         ("connect", (context,), {"cursor_factory": dict}),
         ("warm", (), {}),
     ]
-
-
-def recorded(keeper):
-    def get():
-        return keeper
-
-    get.cache_clear = lambda: None
-    return get
 
 
 @pytest.mark.usefixtures("public")

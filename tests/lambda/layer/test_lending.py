@@ -188,28 +188,7 @@ def test_environments_in_one_process_are_independent(settings):
         keeper.close()
 
 
-@pytest.fixture
-def default_keeper(settings, monkeypatch):
-    """Set the environment of a function; forget the keeper that it makes."""
-    for variable, value in {
-        "PGHOST": settings.host,
-        "PGPORT": str(settings.port),
-        "PGDATABASE": settings.database,
-        "PGUSER": settings.user,
-        "PGSSLROOTCERT": settings.root_certificates,
-        "DB_AUTH": "secret",
-        "DB_SECRET_ARN": settings.secret_arn,
-        "AWS_REGION": settings.region,
-    }.items():
-        monkeypatch.setenv(variable, value)
-    lambda_postgres._keeper.cache_clear()
-    yield
-    if lambda_postgres._keeper.cache_info().currsize:
-        lambda_postgres._keeper().close()
-    lambda_postgres._keeper.cache_clear()
-
-
-@pytest.mark.usefixtures("default_keeper")
+@pytest.mark.usefixtures("public")
 def test_the_public_face_uses_one_connection_of_the_environment():
     lambda_postgres.warm()
     with lambda_postgres.connection() as conn:
@@ -219,7 +198,7 @@ def test_the_public_face_uses_one_connection_of_the_environment():
     assert lambda_postgres.run_transaction(pid) == first
 
 
-@pytest.mark.usefixtures("default_keeper")
+@pytest.mark.usefixtures("public")
 def test_a_wrong_setting_is_met_by_the_first_invocation_not_by_init(monkeypatch):
     monkeypatch.delenv("PGHOST")
     lambda_postgres.warm()
