@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import signal
@@ -338,6 +339,22 @@ def test_what_a_thread_left_behind_is_taken_from_it_once_it_has_ended(keeper, ro
     thread = threading.Thread(target=leave)
     thread.start()
     thread.join()
+    with keeper.transaction() as conn:
+        write(conn)
+    assert rows() == 1
+
+
+def test_so_is_what_a_thread_left_behind_that_python_did_not_start(keeper, rows):
+    """As those of an extension module's own pool."""
+    kept, left = [], threading.Event()
+
+    def leave():
+        kept.append(keeper.transaction())
+        write(kept[0].__enter__())
+        left.set()
+
+    _thread.start_new_thread(leave, ())
+    left.wait()
     with keeper.transaction() as conn:
         write(conn)
     assert rows() == 1
