@@ -78,8 +78,10 @@ def attempts(capsys):
     ],
 )
 def test_the_servers_text_is_understood(settings, text, kind, sqlstate, transient):
-    error = _explain(settings, psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}\n'))
+    cause = psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}\n')
+    error = _explain(settings, cause)
     assert type(error) is kind
+    assert error.__cause__ is cause
     assert (error.sqlstate, error.transient) == (sqlstate, transient)
     for part in (settings.host, str(settings.port), settings.user, text.split("\n")[0]):
         assert part in str(error)
