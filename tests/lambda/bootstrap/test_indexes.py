@@ -18,15 +18,18 @@ def test_a_marked_file_runs_outside_a_transaction(target: Any) -> None:
     assert target.inspect(f"{valid} WHERE relname = 'users_name'") == [(True, f"{target.schema}_owner")]
 
 
-def test_an_index_left_unfinished_is_made_anew(target: Any) -> None:
+def test_an_index_left_unfinished_is_made_anew(target: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    target.write("0002_other.sql", CONCURRENTLY.replace("users_name", "other"))
     target.invoke()
+    assert "dropped" not in capsys.readouterr().out, "there was none"
     target.inspect(f"CREATE INDEX users_name ON {target.schema}.users (name)")
     target.inspect(
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", f"{target.schema}.users_name"
     )
-    target.write("0002_index.sql", CONCURRENTLY)
+    target.write("0003_index.sql", CONCURRENTLY)
 
     target.invoke()
+    assert '"event": "unfinished index dropped", "index": "users_name"' in capsys.readouterr().out
     index = "SELECT indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'users_name'"
     assert target.inspect(index) == [(True,)]
 
