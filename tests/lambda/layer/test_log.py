@@ -48,6 +48,22 @@ def test_the_line_is_an_embedded_metric(settings, capsys):
     assert [metric["Name"] for metric in directive["Metrics"]] == ["ConnectMilliseconds", "Reconnects"]
 
 
+def test_only_a_connection_in_the_place_of_another_counts_as_a_reconnect(settings, clock, capsys):
+    for warmed in (True, False):
+        keeper = Keeper(settings, log=Log(), clock=clock)
+        keeper.connect().close()
+        if warmed:
+            keeper.warm()
+        for _ in range(2):
+            with keeper.connection():
+                pass
+            clock.offset += settings.max_idle_seconds + 1
+        keeper.close()
+    counted = [(line["reason"], line["Reconnects"]) for line in lines(capsys)]
+    assert counted[:3] == [("connect()", 0), ("init", 0), ("idle too long", 1)]
+    assert counted[3:] == [("connect()", 0), ("first use", 0), ("idle too long", 1)]
+
+
 def test_a_higher_level_leaves_only_the_metrics(settings, capsys):
     connect(settings, Log(level="ERROR", metrics=False))
     assert lines(capsys) == []
