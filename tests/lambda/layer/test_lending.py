@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import threading
-from unittest.mock import create_autospec
 
 import lambda_postgres
 import psycopg2
@@ -228,21 +226,6 @@ def test_the_public_face_uses_one_connection_of_the_environment():
     with lambda_postgres.transaction(read_only=True) as conn:
         assert pid(conn) == first
     assert lambda_postgres.run_transaction(pid) == first
-
-
-@pytest.mark.parametrize("name", ["connection", "transaction", "run_transaction", "connect"])
-def test_the_public_face_takes_what_a_keeper_takes_and_hands_it_on(monkeypatch, name):
-    public, keepers = getattr(lambda_postgres, name), getattr(Keeper, name)
-    parameters = inspect.signature(public).parameters
-    own = inspect.signature(keepers).parameters
-    assert list(parameters.values()) == list(own.values())[1:]
-
-    keeper = create_autospec(Keeper, instance=True)
-    monkeypatch.setattr(lambda_postgres, "_keeper", lambda: keeper)
-    given = {parameter: object() for parameter in parameters}
-    assert public(**given) is getattr(keeper, name).return_value
-    [call] = getattr(keeper, name).mock_calls
-    assert inspect.signature(keepers).bind(keeper, *call.args, **call.kwargs).arguments == {"self": keeper, **given}
 
 
 @pytest.mark.usefixtures("default_keeper")
