@@ -155,6 +155,19 @@ def test_functions_log_in_by_password_or_by_iam_and_are_one_user(target: Any) ->
         target.query_by_token("CREATE TABLE mine ()")
 
 
+def test_who_acts_as_another_role_has_no_privilege_of_its_own(target: Any) -> None:
+    person = f"{target.user}_person"
+    target.invoke(**further(**{person: {"access": "migrate", "auth": "iam"}}))
+
+    own = (
+        f"SELECT has_schema_privilege(%s, '{target.schema}', 'USAGE, CREATE'),"
+        f" has_table_privilege(%s, '{target.schema}.users', 'SELECT, INSERT, UPDATE, DELETE')"
+    )
+    for name in (target.iam_user, person):
+        assert target.inspect(own, name, name) == [(False, False)]
+        assert target.query_by_token("SELECT count(*) FROM users", name) == [(3,)]
+
+
 def test_who_logs_in_by_iam_has_no_password_and_who_has_one_no_iam(target: Any) -> None:
     """The instance takes no password from a member of rds_iam, and the proxy has nothing else."""
     target.invoke()
