@@ -183,6 +183,28 @@ def test_the_next_borrower_finds_the_connection_as_promised(keeper, server, spoi
         assert look(conn) == promised
 
 
+def set_search_path_and_reset(conn):
+    conn.cursor().execute("SET search_path = pg_catalog")
+    conn.reset()
+
+
+@pytest.mark.parametrize(
+    ("change", "parameter", "value"),
+    [
+        (set_readonly, "default_transaction_read_only", "on"),
+        (set_isolation, "transaction_isolation", "serializable"),
+        (set_session, "default_transaction_deferrable", "on"),
+        (set_encoding, "client_encoding", "LATIN1"),
+        (set_search_path_and_reset, "search_path", '"$user", public'),
+    ],
+)
+def test_what_a_borrower_sets_holds_in_its_own_loan(keeper, change, parameter, value):
+    with keeper.connection() as conn, conn.cursor() as cursor:
+        change(conn)
+        cursor.execute("SELECT current_setting(%s)", [parameter])
+        assert cursor.fetchone() == (value,)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
