@@ -278,9 +278,9 @@ def test_a_thread_waits_for_another_only_while_its_invocation_lasts(keeper):
     thread = threading.Thread(target=hold, name="holder")
     thread.start()
     taken.wait()
-    invocation = Invocation(1.5)
+    invocation = Invocation(2.5)
     try:
-        with pytest.raises(CannotLend, match=r"thread 'holder' still has the connection after 0\.\d s"):
+        with pytest.raises(CannotLend, match=r"thread 'holder' still has the connection after 1\.\d s"):
             with keeper.connection(invocation):
                 pass
         assert 700 < invocation.get_remaining_time_in_millis() < 1100
