@@ -62,6 +62,15 @@ def test_public_is_closed(target: Any) -> None:
     assert target.inspect(acl) == [(0,)]
 
 
+def test_what_the_master_user_may_not_change_is_told(target: Any) -> None:
+    """PostgreSQL only warns of it."""
+    target.inspect("ALTER SCHEMA public OWNER TO rdsadmin")
+    with pytest.raises(Exception, match=r"^The master user may not close schema public\.$") as refusal:
+        target.invoke()
+    assert type(refusal.value).__name__ == "BootstrapError"
+    assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", target.user) == []
+
+
 def test_new_tables_and_sequences_are_reachable_at_once(target: Any) -> None:
     target.invoke()
     target.write("0002_orders.sql", "CREATE TABLE orders (id serial, what text); CREATE VIEW open AS TABLE orders;")
