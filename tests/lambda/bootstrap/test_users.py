@@ -272,6 +272,7 @@ def test_master_user_is_never_made_an_application_user(target: Any) -> None:
         ("PGHOST", "", "PGHOST is not set"),
         ("PGPORT", "none", "PGPORT is malformed"),
         ("APPLICATION_IAM_USER", "App", "APPLICATION_IAM_USER is malformed"),
+        ("APPLICATION_SCHEMA", "", "APPLICATION_SCHEMA is not set"),
         ("APPLICATION_SCHEMA", "My Schema", "APPLICATION_SCHEMA is malformed"),
         ("APPLICATION_SETTINGS", '{"a; b": "c"}', "APPLICATION_SETTINGS is malformed"),
         ("APPLICATION_SETTINGS", '{"TimeZone": "utc", "timezone": "utc"}', "timezone is given twice"),
