@@ -90,7 +90,7 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read and check the environment; the first wrong variable is named in the error."""
-    schema = _read(environment, "APPLICATION_SCHEMA", _matching(_SCHEMA_NAME), default="app")
+    schema = _read(environment, "APPLICATION_SCHEMA", _matching(_SCHEMA_NAME))
     application = _application(environment, schema)
     further = _read(environment, "FURTHER_USERS", lambda text: _further_users(text, schema), default="{}")
     for user in application:

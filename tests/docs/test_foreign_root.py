@@ -1,7 +1,6 @@
 """A root outside this repository calls the modules from git, or from an archive of the repository."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -51,8 +50,8 @@ def root(request: pytest.FixtureRequest, repository: Path, tmp_path: Path) -> Pa
     (tmp_path / "main.tf").write_text(text)
     (tmp_path / "offline_override.tf.json").write_text(json.dumps({"provider": {"aws": OFFLINE}}))
     for name in ("bootstrap", "function", "layer-x86_64"):
-        plans._write_zip(tmp_path / f"{name}.zip")
-    plans._terraform(tmp_path, "init", input=False, plugin_dir=os.fspath(plans._plugins()))
+        plans.write_zip(tmp_path / f"{name}.zip")
+    plans.terraform(tmp_path, "get")
     return tmp_path
 
 
@@ -66,7 +65,7 @@ def test_modules_bring_their_version_constraints(root: Path) -> None:
 
 @pytest.mark.parametrize("root", ["git"], indirect=True)
 def test_the_root_of_the_readme_is_planned(root: Path) -> None:
-    plan = plans._plan(root)
+    plan = plans.plan_folder(root)
     assert plan["module.proxy.aws_db_proxy.main"]["require_tls"] is True
     assert {address.split(".")[1] for address in plan.changes} == set(MODULES)
 

@@ -35,7 +35,6 @@ T = TypeVar("T")
 _ANSWER_SECONDS = 1.0  # of the remaining time, left for answering after the last attempt
 _WORK_ATTEMPTS = 3
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: certainly rolled back
-_SESSION_ENDS = ("25P03", "57P01", "57P02", "57P03", "57P05")
 _ENDED = "the work ended its transaction itself, so some of it may have been committed; it is not run again"
 
 
@@ -583,12 +582,9 @@ def _roll_back(conn: Session) -> None:
 def _ends_session(error: psycopg2.Error) -> bool:
     """Tell whether PostgreSQL ends the session with this error.
 
-    The severity says it, where there is one: a foreign table fails with the codes of connections that are not ours.
+    The severity says it, not the code: a foreign table fails with the codes of connections that are not ours.
     """
-    severity = error.diag.severity_nonlocalized or error.diag.severity
-    if severity is not None:
-        return severity in ("FATAL", "PANIC")
-    return error.pgcode is not None and (error.pgcode[:2] == "08" or error.pgcode in _SESSION_ENDS)
+    return (error.diag.severity_nonlocalized or error.diag.severity) in ("FATAL", "PANIC")
 
 
 def _left(context: Invocation) -> float:

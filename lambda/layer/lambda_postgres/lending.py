@@ -165,10 +165,8 @@ class Loan:
 
     def is_over(self) -> bool:
         """Tell whether nobody is left who could end it."""
-        try:
-            alive = self._thread.is_alive()
-        except RuntimeError:  # what a thread that Python did not start says once it has ended
-            alive = False
+        # Not is_alive(), which stays true of a thread that Python did not start.
+        alive = self._thread in threading.enumerate()
         return not alive or (self._task is not None and self._task.done())
 
     def suspended(self) -> FrameType | None:

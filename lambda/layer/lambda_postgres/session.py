@@ -204,6 +204,9 @@ class WatchedCursor(cursor):
     def callproc(self, procname: Any, parameters: Any = None) -> None:
         try:
             super().callproc(procname, parameters)
+        except Error as error:
+            self.connection.note_error(error)
+            raise
         finally:
             self._note(None)
 

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from bootstrap import indexes
+from bootstrap import indexes, migrator
 
 CONCURRENTLY = "-- transaction: none\nCREATE INDEX CONCURRENTLY IF NOT EXISTS users_name ON users (name);"
 
@@ -18,17 +18,33 @@ def test_a_marked_file_runs_outside_a_transaction(target: Any) -> None:
     assert target.inspect(f"{valid} WHERE relname = 'users_name'") == [(True, f"{target.schema}_owner")]
 
 
-def test_an_index_left_unfinished_is_made_anew(target: Any) -> None:
+def test_an_index_left_unfinished_is_made_anew(target: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    target.write("0002_other.sql", CONCURRENTLY.replace("users_name", "other"))
     target.invoke()
-    target.inspect(f"CREATE INDEX users_name ON {target.schema}.users (name)")
-    target.inspect(
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", f"{target.schema}.users_name"
-    )
-    target.write("0002_index.sql", CONCURRENTLY)
+    assert "dropped" not in capsys.readouterr().out, "there was none"
+    leave_unfinished(target, "users_name")
+    target.write("0003_index.sql", CONCURRENTLY)
 
     target.invoke()
+    assert '"event": "unfinished index dropped", "index": "users_name"' in capsys.readouterr().out
     index = "SELECT indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'users_name'"
     assert target.inspect(index) == [(True,)]
+
+
+def test_an_index_that_is_not_valid_after_its_statement_is_not_recorded(
+    target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when another session begins to make it after the look, and IF NOT EXISTS keeps what that one has left."""
+    target.invoke()
+    leave_unfinished(target, "users_name")
+    target.write("0002_index.sql", CONCURRENTLY)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrator, "clear_the_way", lambda *_: False)
+        with pytest.raises(Exception, match=r"0002_index\.sql:2: The index 'users_name' is not valid after") as refusal:
+            target.invoke()
+    assert type(refusal.value).__name__ == "MigrationError"
+
+    assert target.invoke()["migrations"] == ["0002_index.sql"]
 
 
 @pytest.mark.parametrize(

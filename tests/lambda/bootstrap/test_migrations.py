@@ -155,7 +155,7 @@ def test_a_session_whose_client_is_lost_on_the_way_ends_within_a_minute(target: 
     assert unacknowledged == "60000"
 
 
-def test_an_invocation_waits_for_the_one_before_it(target: Any) -> None:
+def test_an_invocation_waits_for_the_one_before_it(target: Any, capsys: pytest.CaptureFixture[str]) -> None:
     target.invoke()
     target.write("0002_more.sql", "CREATE TABLE more ();")
     answers: list[Any] = []
@@ -170,6 +170,7 @@ def test_an_invocation_waits_for_the_one_before_it(target: Any) -> None:
         cursor.execute("COMMIT")
     waiting.join(10)
     assert answers[0]["migrations"] == ["0002_more.sql"]
+    assert capsys.readouterr().out.count("waiting for another invocation") == 1
 
 
 def test_a_file_that_was_applied_costs_a_checksum(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:

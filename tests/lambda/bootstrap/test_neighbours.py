@@ -89,3 +89,12 @@ def test_another_name_for_the_application_s_user_is_refused_and_nothing_is_lost(
 
     refused(target, f"application.user was '{target.user}' and is now", APPLICATION_USER=f"{target.user}_b")
     assert target.query("SELECT count(*) FROM users") == [(3,)]
+
+
+def test_what_the_last_version_marked_the_next_one_knows(target: Any) -> None:
+    """The mark is kept in the database: under other words every role there would be refused as somebody else's."""
+    target.invoke()
+    mark = f"of schema {target.schema} in database {target.database}, made by its bootstrap function"
+    written = "SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY (%s)"
+    marks = {target.user: "application", target.iam_user: "application by IAM", f"{target.schema}_owner": "owner"}
+    assert dict(target.inspect(written, list(marks))) == {role: f"{kind} {mark}" for role, kind in marks.items()}

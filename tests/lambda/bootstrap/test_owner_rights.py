@@ -148,3 +148,5 @@ def test_an_owner_cannot_change_what_was_recorded(target: Any, person: Callable[
     ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             person(statement)
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        person(f"INSERT INTO bootstrap.{target.schema} VALUES ('0001_users.sql', 'another')")

@@ -181,7 +181,8 @@ def test_who_may_only_invoke_the_function_cannot_bring_the_previous_password_bac
 @pytest.mark.parametrize("step", STEPS)
 def test_who_may_only_invoke_the_function_cannot_open_a_rotation(rotated: Any, step: str) -> None:
     target, *_ = rotated
-    unchanged(target, lambda: target.rotate("11111111-1111-1111-1111-111111111111", step), "is not being rotated")
+    unknown = "11111111-1111-1111-1111-111111111111"
+    unchanged(target, lambda: target.rotate(unknown, step), "is not being rotated: its labels are none")
 
 
 def test_who_may_only_invoke_the_function_can_but_repeat_what_is_current(rotated: Any) -> None:

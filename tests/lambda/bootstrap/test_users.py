@@ -62,6 +62,15 @@ def test_public_is_closed(target: Any) -> None:
     assert target.inspect(acl) == [(0,)]
 
 
+def test_what_the_master_user_may_not_change_is_told(target: Any) -> None:
+    """PostgreSQL only warns of it."""
+    target.inspect("ALTER SCHEMA public OWNER TO rdsadmin")
+    with pytest.raises(Exception, match=r"^The master user may not close schema public\.$") as refusal:
+        target.invoke()
+    assert type(refusal.value).__name__ == "BootstrapError"
+    assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", target.user) == []
+
+
 def test_new_tables_and_sequences_are_reachable_at_once(target: Any) -> None:
     target.invoke()
     target.write("0002_orders.sql", "CREATE TABLE orders (id serial, what text); CREATE VIEW open AS TABLE orders;")
@@ -153,6 +162,19 @@ def test_functions_log_in_by_password_or_by_iam_and_are_one_user(target: Any) ->
     target.query_by_token("INSERT INTO users (name) VALUES ('by token')")
     with pytest.raises(InsufficientPrivilege):
         target.query_by_token("CREATE TABLE mine ()")
+
+
+def test_who_acts_as_another_role_has_no_privilege_of_its_own(target: Any) -> None:
+    person = f"{target.user}_person"
+    target.invoke(**further(**{person: {"access": "migrate", "auth": "iam"}}))
+
+    own = (
+        f"SELECT has_schema_privilege(%s, '{target.schema}', 'USAGE, CREATE'),"
+        f" has_table_privilege(%s, '{target.schema}.users', 'SELECT, INSERT, UPDATE, DELETE')"
+    )
+    for name in (target.iam_user, person):
+        assert target.inspect(own, name, name) == [(False, False)]
+        assert target.query_by_token("SELECT count(*) FROM users", name) == [(3,)]
 
 
 def test_who_logs_in_by_iam_has_no_password_and_who_has_one_no_iam(target: Any) -> None:
@@ -250,6 +272,7 @@ def test_master_user_is_never_made_an_application_user(target: Any) -> None:
         ("PGHOST", "", "PGHOST is not set"),
         ("PGPORT", "none", "PGPORT is malformed"),
         ("APPLICATION_IAM_USER", "App", "APPLICATION_IAM_USER is malformed"),
+        ("APPLICATION_SCHEMA", "", "APPLICATION_SCHEMA is not set"),
         ("APPLICATION_SCHEMA", "My Schema", "APPLICATION_SCHEMA is malformed"),
         ("APPLICATION_SETTINGS", '{"a; b": "c"}', "APPLICATION_SETTINGS is malformed"),
         ("APPLICATION_SETTINGS", '{"TimeZone": "utc", "timezone": "utc"}', "timezone is given twice"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import signal
@@ -277,9 +278,9 @@ def test_a_thread_waits_for_another_only_while_its_invocation_lasts(keeper):
     thread = threading.Thread(target=hold, name="holder")
     thread.start()
     taken.wait()
-    invocation = Invocation(1.5)
+    invocation = Invocation(2.5)
     try:
-        with pytest.raises(CannotLend, match=r"thread 'holder' still has the connection after 0\.\d s"):
+        with pytest.raises(CannotLend, match=r"thread 'holder' still has the connection after 1\.\d s"):
             with keeper.connection(invocation):
                 pass
         assert 700 < invocation.get_remaining_time_in_millis() < 1100
@@ -338,6 +339,22 @@ def test_what_a_thread_left_behind_is_taken_from_it_once_it_has_ended(keeper, ro
     thread = threading.Thread(target=leave)
     thread.start()
     thread.join()
+    with keeper.transaction() as conn:
+        write(conn)
+    assert rows() == 1
+
+
+def test_so_is_what_a_thread_left_behind_that_python_did_not_start(keeper, rows):
+    """As those of an extension module's own pool."""
+    kept, left = [], threading.Event()
+
+    def leave():
+        kept.append(keeper.transaction())
+        write(kept[0].__enter__())
+        left.set()
+
+    _thread.start_new_thread(leave, ())
+    left.wait()
     with keeper.transaction() as conn:
         write(conn)
     assert rows() == 1

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
+from unittest.mock import create_autospec
 
 import lambda_postgres
 import psycopg2
@@ -78,29 +80,20 @@ def test_what_libpq_is_told_has_one_home(settings, monkeypatch):
     assert told[0] == connecting.parameters(settings, login, timeout_seconds=5)
 
 
-@pytest.mark.usefixtures("public")
-def test_the_public_functions_hand_on_all_that_they_are_given(monkeypatch):
-    context, work = object(), object()
-    calls = []
+@pytest.mark.parametrize("name", ["connection", "transaction", "run_transaction", "connect", "warm"])
+def test_a_public_function_takes_what_a_keeper_takes_and_hands_it_on(monkeypatch, name):
+    public, keepers = getattr(lambda_postgres, name), getattr(Keeper, name)
+    parameters = inspect.signature(public).parameters
+    own = inspect.signature(keepers).parameters
+    assert list(parameters.values()) == list(own.values())[1:]
 
-    class Recorder:
-        def __getattr__(self, name):
-            return lambda *arguments, **options: calls.append((name, arguments, options))
-
-    monkeypatch.setattr(lambda_postgres, "_keeper", Recorder)
-    lambda_postgres.connection(context, cursor_factory=dict)
-    lambda_postgres.transaction(context, read_only=True, isolation="serializable", cursor_factory=dict)
-    lambda_postgres.run_transaction(work, context, read_only=True, isolation="serializable", cursor_factory=dict)
-    lambda_postgres.connect(context, cursor_factory=dict)
-    lambda_postgres.warm()
-    wanted = {"read_only": True, "isolation": "serializable", "cursor_factory": dict}
-    assert calls == [
-        ("connection", (context,), {"cursor_factory": dict}),
-        ("transaction", (context,), wanted),
-        ("run_transaction", (work, context), wanted),
-        ("connect", (context,), {"cursor_factory": dict}),
-        ("warm", (), {}),
-    ]
+    keeper = create_autospec(Keeper, instance=True)
+    monkeypatch.setattr(lambda_postgres, "_keeper", lambda: keeper)
+    given = {parameter: object() for parameter in parameters}
+    answer = getattr(keeper, name).return_value = None if name == "warm" else object()
+    assert public(**given) is answer
+    [call] = getattr(keeper, name).mock_calls
+    assert inspect.signature(keepers).bind(keeper, *call.args, **call.kwargs).arguments == {"self": keeper, **given}
 
 
 @pytest.mark.usefixtures("public")

@@ -43,6 +43,7 @@ def attempts(capsys):
         ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", PoolExhausted, "53300", True),
         ('FATAL:  too many connections for role "app"', PoolExhausted, "53300", True),
         ("FATAL:  IAM authentication failed because of too many competing requests", PoolExhausted, "53300", True),
+        ("FATAL:  maximum number of client connections reached", PoolExhausted, "53300", True),
         ("FATAL:  Rate of connection to proxy exceeded", PoolExhausted, "53300", True),
         ("FATAL:  Timed-out waiting to acquire database connection", PoolExhausted, "08000", True),
         ("FATAL:  no more connections allowed (max_client_conn)", PoolExhausted, "08P01", True),
@@ -60,6 +61,8 @@ def attempts(capsys):
         ('FATAL:  IAM authentication failed for the role "app"', LoginRefused, "28P01", False),
         ('FATAL:  The password that was provided for the role "app" is wrong.', LoginRefused, "28P01", False),
         ('FATAL:  This RDS proxy has no credentials for the role "app".', LoginRefused, "28000", False),
+        ("FATAL:  IAM authentication is allowed only with SSL connections", LoginRefused, "28000", False),
+        ("FATAL:  RDS supports only IAM, MD5, or SCRAM authentication", LoginRefused, "28000", False),
         ("FATAL:  This RDS Proxy requires TLS connections", LoginRefused, "28000", False),
         ('FATAL:  no pg_hba.conf entry for host "127.0.0.1"', LoginRefused, "28000", False),
         ('FATAL:  role "app" does not exist', LoginRefused, "28000", False),
@@ -75,8 +78,10 @@ def attempts(capsys):
     ],
 )
 def test_the_servers_text_is_understood(settings, text, kind, sqlstate, transient):
-    error = _explain(settings, psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}\n'))
+    cause = psycopg2.OperationalError(f'connection to server at "db", port 5432 failed: {text}\n')
+    error = _explain(settings, cause)
     assert type(error) is kind
+    assert error.__cause__ is cause
     assert (error.sqlstate, error.transient) == (sqlstate, transient)
     for part in (settings.host, str(settings.port), settings.user, text.split("\n")[0]):
         assert part in str(error)

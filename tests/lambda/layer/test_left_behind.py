@@ -183,6 +183,28 @@ def test_the_next_borrower_finds_the_connection_as_promised(keeper, server, spoi
         assert look(conn) == promised
 
 
+def set_search_path_and_reset(conn):
+    conn.cursor().execute("SET search_path = pg_catalog")
+    conn.reset()
+
+
+@pytest.mark.parametrize(
+    ("change", "parameter", "value"),
+    [
+        (set_readonly, "default_transaction_read_only", "on"),
+        (set_isolation, "transaction_isolation", "serializable"),
+        (set_session, "default_transaction_deferrable", "on"),
+        (set_encoding, "client_encoding", "LATIN1"),
+        (set_search_path_and_reset, "search_path", '"$user", public'),
+    ],
+)
+def test_what_a_borrower_sets_holds_in_its_own_loan(keeper, change, parameter, value):
+    with keeper.connection() as conn, conn.cursor() as cursor:
+        change(conn)
+        cursor.execute("SELECT current_setting(%s)", [parameter])
+        assert cursor.fetchone() == (value,)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -228,15 +250,26 @@ def test_what_a_borrower_set_around_a_transaction_is_found_again_inside_its_own_
         assert another is not conn
 
 
-def test_a_read_only_server_is_recognised_even_when_the_work_swallows_the_error(keeper, server):
-    with server.administrator() as cursor:
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda cursor: cursor.execute("TRUNCATE users"),
+        lambda cursor: cursor.executemany("DELETE FROM users WHERE id = %s", [[1]]),
+        lambda cursor: cursor.callproc("nextval", ["numbers"]),
+    ],
+    ids=["execute", "executemany", "callproc"],
+)
+def test_a_read_only_server_is_recognised_even_when_the_work_swallows_the_error(keeper, server, write):
+    with server.administrator("app") as cursor:
+        cursor.execute("CREATE SEQUENCE IF NOT EXISTS numbers; GRANT USAGE ON SEQUENCE numbers TO app")
         cursor.execute("ALTER ROLE app SET default_transaction_read_only = on")
     try:
-        with keeper.connection() as conn, conn.cursor() as cursor:
-            with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-                cursor.execute("TRUNCATE users")
-            with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-                cursor.executemany("DELETE FROM users WHERE id = %s", [[1]])
+        with (
+            keeper.connection() as conn,
+            conn.cursor() as cursor,
+            pytest.raises(psycopg2.errors.ReadOnlySqlTransaction),
+        ):
+            write(cursor)
         with keeper.connection() as another:
             assert another is not conn
     finally:

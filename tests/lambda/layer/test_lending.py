@@ -155,10 +155,19 @@ def test_autocommit_is_back_on_for_the_next_borrower(keeper):
         assert conn.autocommit
 
 
-def test_an_error_of_the_users_sql_stays_psycopg2s(keeper):
+@pytest.mark.parametrize(
+    ("statement", "value", "kind"),
+    [
+        ("SELECT 1 FROM nowhere", None, psycopg2.errors.UndefinedTable),
+        ("SELECT %(value)s", object(), psycopg2.ProgrammingError),  # psycopg2's own: the server never saw it
+    ],
+)
+@pytest.mark.parametrize("lend", [Keeper.connection, Keeper.transaction])
+def test_an_error_of_the_users_sql_stays_psycopg2s(keeper, lend, statement, value, kind):
     first = lend_pid(keeper)
-    with pytest.raises(psycopg2.errors.UndefinedTable), keeper.connection() as conn:
-        conn.cursor().execute("SELECT 1 FROM nowhere")
+    with pytest.raises(kind) as caught, lend(keeper) as conn:
+        conn.cursor().execute(statement, {"value": value})
+    assert type(caught.value) is kind
     assert lend_pid(keeper) == first
 
 

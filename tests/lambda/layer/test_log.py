@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from lambda_postgres import CannotConnect
 from lambda_postgres.keeper import Keeper
 from lambda_postgres.log import Log
 
@@ -46,6 +47,43 @@ def test_the_line_is_an_embedded_metric(settings, capsys):
     for metric in directive["Metrics"]:
         assert isinstance(line[metric["Name"]], int | float)
     assert [metric["Name"] for metric in directive["Metrics"]] == ["ConnectMilliseconds", "Reconnects"]
+
+
+def test_a_failed_connect_is_a_line_that_tells_the_pause_before_the_next(settings, relay, capsys):
+    relay.stop_listening()
+    keeper = Keeper(settings._replace(port=relay.port, retry_seconds=0.3), log=Log(metrics=False))
+    with pytest.raises(CannotConnect) as caught, keeper.connection():
+        pass
+    *earlier, last = lines(capsys)
+    assert last == {
+        "level": "WARNING",
+        "event": "connect failed",
+        "reason": "first use",
+        "auth": "secret",
+        "error": "CannotConnect",
+        "sqlstate": "08001",
+        "cause": str(caught.value),
+        "attempt": len(earlier) + 1,
+        "retry_milliseconds": None,
+    }
+    assert earlier
+    assert all(50 <= line["retry_milliseconds"] <= 300 for line in earlier)
+
+
+def test_only_a_connection_in_the_place_of_another_counts_as_a_reconnect(settings, clock, capsys):
+    for warmed in (True, False):
+        keeper = Keeper(settings, log=Log(), clock=clock)
+        keeper.connect().close()
+        if warmed:
+            keeper.warm()
+        for _ in range(2):
+            with keeper.connection():
+                pass
+            clock.offset += settings.max_idle_seconds + 1
+        keeper.close()
+    counted = [(line["reason"], line["Reconnects"]) for line in lines(capsys)]
+    assert counted[:3] == [("connect()", 0), ("init", 0), ("idle too long", 1)]
+    assert counted[3:] == [("connect()", 0), ("first use", 0), ("idle too long", 1)]
 
 
 def test_a_higher_level_leaves_only_the_metrics(settings, capsys):
