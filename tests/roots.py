@@ -34,13 +34,13 @@ def plan_offline(root: str, *, newer: bool = False) -> plans.Plan:
     """Plan a root, such as examples/shared-proxy, in a copy of the tree whose provider calls nobody."""
     path = f"{_newer_terraform()}{os.pathsep}{os.environ['PATH']}" if newer else os.environ["PATH"]
     with patch.dict(os.environ, {"PATH": path}):
-        folder = _tree("newer" if newer else "at hand") / root
+        folder = _tree() / root
         plans.terraform(folder, "get")
         return plans.plan_folder(folder)
 
 
 @cache
-def _tree(_terraform: str) -> Path:
+def _tree() -> Path:
     copy = plans.copy_tree()
     for root in [*copy.glob("terraform/*"), *copy.glob("examples/*")]:
         (root / "offline_override.tf.json").write_text(json.dumps({"provider": {"aws": OFFLINE}}))

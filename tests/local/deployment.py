@@ -61,6 +61,7 @@ class Deployment:
         self._bootstrap_variables = self._instance | {
             "MASTER_SECRET_ARN": instance["MasterUserSecret"]["SecretArn"],
             "APPLICATION_SECRET_ARN": self.secret,
+            "APPLICATION_SCHEMA": USER,
             "APPLICATION_USER": USER,
             "APPLICATION_IAM_USER": f"{USER}_iam",
         }

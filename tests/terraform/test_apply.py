@@ -116,7 +116,7 @@ class Life:
         load = Load()
         load.add("as it comes", self.invoke)
         load.add("cold", cold)
-        with load.going_on(pause_seconds=0.2):
+        with load.going_on(pause_seconds=1.0):
             for number, root in enumerate(roots, 1):
                 life = replace(self, root=root)
                 life._init()

@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS = 1.0  # of the remaining time, left for answering after the last attempt
 _WORK_ATTEMPTS = 3
+_UNREACHABLE = "08001"
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: certainly rolled back
 _ENDED = "the work ended its transaction itself, so some of it may have been committed; it is not run again"
 
@@ -304,7 +305,7 @@ class Keeper:
         """Open a connection, with as many attempts as there is time for."""
         retry_deadline = min(deadline, time.monotonic() + self._settings.retry_seconds)
         number = 0
-        refusal: Error | None = None  # of the attempt before
+        refusal: Error | None = None  # what the server itself said to the attempt before
         while True:
             number += 1
             attempt = self._attempt(reason, factory, deadline - time.monotonic())
@@ -325,7 +326,7 @@ class Keeper:
             self._report_failed(attempt, outcome, number, pause if again else None)
             if not again:
                 raise self._noted(outcome)
-            refusal = outcome
+            refusal = None if outcome.sqlstate == _UNREACHABLE else outcome
             time.sleep(pause)
 
     def _join_pending(self, deadline: float) -> bool:
@@ -396,7 +397,7 @@ class Keeper:
         return CannotConnect(
             self._settings.target,
             "no answer in time from the name server, the server or Secrets Manager",
-            sqlstate="08001",
+            sqlstate=_UNREACHABLE,
             transient=True,
         )
 
