@@ -247,8 +247,9 @@ def current_task() -> Any:
     if asyncio is None:
         return None
     try:
-        return asyncio.current_task()
-    except (RuntimeError, AttributeError):  # no loop runs here; another thread is importing asyncio
+        loop = asyncio._get_running_loop()  # current_task() alone would raise where none runs, which is slow
+        return None if loop is None else asyncio.current_task(loop)
+    except (RuntimeError, AttributeError):  # another thread is importing asyncio
         return None
 
 
