@@ -140,6 +140,17 @@ def standing() -> Plan:
     return plan_standing("bootstrap")
 
 
+def test_it_is_led_to_the_database_and_to_its_secrets(standing: Plan) -> None:
+    function = standing["module.bootstrap.aws_lambda_function.migrator"]
+    [environment] = function["environment"]
+    variables = environment["variables"]
+    given = ARGUMENTS["bootstrap"]["database"]
+    assert variables["PGHOST"] == given["connection"]["host"]
+    assert variables["MASTER_SECRET_ARN"] == given["master_secret_arn"]
+    assert variables["APPLICATION_SECRET_ARN"] == arn("aws_secretsmanager_secret", "login")
+    assert variables["APPLICATION_SCHEMA"] == "app"
+
+
 NETWORK_INTERFACES = (
     "AssignPrivateIpAddresses",
     "CreateNetworkInterface",

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
+from tests import plans
 from tests.local.deployment import Load
 from tools.await_target import await_target
 
@@ -170,6 +171,8 @@ class Life:
         self, command: str, *options: str, expect: tuple[int, ...] = (0,)
     ) -> subprocess.CompletedProcess[str]:
         environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
+        if command in ("plan", "apply"):  # init has held the provider against the lock file
+            environment["TF_CLI_CONFIG_FILE"] = str(plans.configuration())
         done = self._run(["terraform", f"-chdir={self.root}", command, "-no-color", *options], environment)
         assert done.returncode in expect, done.stdout[-5000:]
         return done
