@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -188,10 +187,10 @@ def test_throttled_invocation_says_why(account, events):
 
 
 def test_event_runs_in_the_background(account, events):
-    done = threading.Event()
+    answered, done = threading.Event(), threading.Event()
 
     def answer(_: object, payload: bytes) -> Invocation:
-        time.sleep(0.3)
+        assert answered.wait(30)
         done.set()
         return Invocation("1", payload, None, "")
 
@@ -199,7 +198,8 @@ def test_event_runs_in_the_background(account, events):
     account.function("event")
     assert account.invoke("event", InvocationType="Event")["StatusCode"] == 202
     assert not done.is_set()
-    assert done.wait(5)
+    answered.set()
+    assert done.wait(30)
 
 
 def test_invocations_run_side_by_side(account, events):
