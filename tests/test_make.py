@@ -449,10 +449,10 @@ def test_where_the_registry_is_out_of_reach_a_mirror_is_found_and_kept(fresh, st
     ]
     make("invoke", "ENV=dev", *stack.led_here, tree=fresh, **missing)
     configuration = fresh / ".venv" / "terraform.rc"
-    assert f"\nTF_CLI_CONFIG_FILE={configuration}\n" in stack.says("environment")
+    assert f"TF_CLI_CONFIG_FILE={configuration}" in stack.says("environment").splitlines()
     assert f'path    = "{mirror}"' in configuration.read_text()
     own = tmp_path / "own.rc"
     own.touch()
     make("invoke", "ENV=dev", *stack.led_here, tree=fresh, **missing | {"TF_CLI_CONFIG_FILE": str(own)})
-    assert f"\nTF_CLI_CONFIG_FILE={own}\n" in stack.says("environment")
+    assert f"TF_CLI_CONFIG_FILE={own}" in stack.says("environment").splitlines()
     assert make("terraform-version", f"TERRAFORM={stack.program}", tree=fresh, **missing).stderr == ""

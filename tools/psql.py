@@ -84,7 +84,8 @@ def _password(session: boto3.Session, settings: Mapping[str, str], port: int) ->
 
 
 def _find_psql() -> str:
-    if program := shutil.which("psql") or shutil.which(find_binaries().program("psql")):
+    # First the servers' own: Debian has a psql on the PATH that works only where a client package is installed, too.
+    if program := shutil.which(find_binaries().program("psql")) or shutil.which("psql"):
         return program
     raise PostgresError
 

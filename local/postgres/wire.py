@@ -1,6 +1,7 @@
 """PostgreSQL's protocol 3.0: its messages, a connection they arrive on, and the listener that accepts connections."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import struct
@@ -229,7 +230,10 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         if not self.closed:
-            self.transport.abort()
+            with contextlib.suppress(
+                AttributeError
+            ):  # of Python 3.11's TLS transport, whose protocol may be gone already
+                self.transport.abort()
 
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():

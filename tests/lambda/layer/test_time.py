@@ -15,6 +15,8 @@ import pytest
 from lambda_postgres import CannotConnect, ConnectionLost, Error, Keeper, PoolExhausted, connecting
 from lambda_postgres.log import Log
 
+from .support import packets_can_be_dropped
+
 
 class Context:
     """Lambda's context: so much time is left."""
@@ -167,7 +169,7 @@ def test_a_connection_owned_by_the_caller_is_given_up_in_time_and_closed_when_it
     await_that(lambda: resolver.opened and resolver.opened[0].closed)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="packets are dropped by a Linux socket filter")
+@pytest.mark.skipif(not packets_can_be_dropped(), reason="packets are dropped by a socket filter, not permitted here")
 @pytest.mark.parametrize("seconds", [2.5, 4])
 def test_a_statement_on_a_half_open_socket_is_told_in_time(settings, relay, seconds):
     keeper = Keeper(settings._replace(port=relay.port))
