@@ -230,9 +230,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         if not self.closed:
-            with contextlib.suppress(
-                AttributeError
-            ):  # of Python 3.11's TLS transport, whose protocol may be gone already
+            with contextlib.suppress(AttributeError):  # in Python 3.11 TLS has no protocol any more once it ended
                 self.transport.abort()
 
     def _wake(self) -> None:
