@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import boto3
 
-from local.aws.account import Events, Instance, Proxy, TargetHealth
+from local.aws.account import Events, Instance, Proxy
 from local.aws.control_plane import ControlPlane
 from local.aws.iam import SecretRefused
 from local.aws.reachability import reachable
@@ -33,7 +33,7 @@ from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer, Snapshot
 from local.postgres.wire import Listener
 from local.rds_proxy.listener import ProxyListener, ProxySettings
-from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.pool import PoolSettings, Secret, TargetHealth
 from local.rds_proxy.server_connection import Target
 from local.record import Record
 
@@ -304,7 +304,7 @@ class Stack(Events):
         if now < registration.ready or pending:
             description = "DBProxy Target is waiting for proxy to scale to desired capacity"
             return TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY", description)
-        return TargetHealth(**vars(listener.health))
+        return listener.health
 
     def function_deleted(self, name: str) -> None:
         self._runtime.retire(name)

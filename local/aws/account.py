@@ -10,6 +10,7 @@ from typing import Any
 from local.aws.corrections import parameters
 from local.aws.iam import current_value
 from local.lambda_runtime.function import FunctionVersion, Invocation
+from local.rds_proxy.pool import TargetHealth
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,6 @@ class Proxy:
     init_query: str | None
 
 
-@dataclass(frozen=True)
-class TargetHealth:
-    """What DescribeDBProxyTargets says of a target."""
-
-    state: str = "AVAILABLE"
-    reason: str | None = None
-    description: str | None = None
-
-
 class Events:
     """What happens in the account; override what the stack takes part in.
 
@@ -95,7 +87,7 @@ class Events:
     def proxy_deleted(self, proxy: Proxy) -> None: ...
 
     def target_health(self, proxy: Proxy) -> TargetHealth:  # noqa: ARG002
-        return TargetHealth()
+        return TargetHealth("AVAILABLE")
 
     def invoke(
         self, function: FunctionVersion, payload: bytes, *, reserved_concurrency: int | None, invoked_arn: str

@@ -16,9 +16,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local.aws.account import Events, Instance, Proxy, TargetHealth
+from local.aws.account import Events, Instance, Proxy
 from local.aws.control_plane import ControlPlane
 from local.lambda_runtime.function import FunctionVersion, Invocation
+from local.rds_proxy.pool import TargetHealth
 
 REGION = "us-east-1"
 
@@ -144,7 +145,7 @@ class Recorder(Events):
 
     def reset(self) -> None:
         self.seen: list[tuple[str, Any]] = []
-        self.health = TargetHealth()
+        self.health = TargetHealth("AVAILABLE")
         self.answer: Callable[[FunctionVersion, bytes], Invocation] = lambda _, payload: Invocation(
             "1", payload, None, ""
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lambda_postgres import LoginRefused
 
 from local.stack import Stack
+from tests.waiting import await_that
 
 from .deployment import OUTPUT, Deployment
 
@@ -31,13 +31,6 @@ def deployment(folder: Path) -> Iterator[Deployment]:
         yield deployment
 
 
-def await_(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_proxy_learns_of_max_connections_when_the_server_has_restarted(deployment: Deployment) -> None:
     rds = deployment.client("rds")
     deployment.make_proxy()
@@ -50,9 +43,9 @@ def test_proxy_learns_of_max_connections_when_the_server_has_restarted(deploymen
     assert deployment.query("SHOW max_connections") == [("100",)]
     assert proxy.metrics().max_server_connections == 20
     rds.reboot_db_instance(DBInstanceIdentifier="app")
-    await_(lambda: rds.describe_db_instances()["DBInstances"][0]["DBInstanceStatus"] == "available")
+    await_that(lambda: rds.describe_db_instances()["DBInstances"][0]["DBInstanceStatus"] == "available", seconds=30)
     assert deployment.query("SHOW max_connections") == [("50",)]
-    await_(lambda: proxy.metrics().max_server_connections == 10)
+    await_that(lambda: proxy.metrics().max_server_connections == 10, seconds=30)
 
 
 def test_tokens_are_refused_while_iam_authentication_is_off(deployment: Deployment) -> None:

@@ -7,12 +7,12 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from local.lambda_runtime import processes
+from tests.waiting import await_that
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "local"]
@@ -36,17 +36,10 @@ def stack(tree):
     (tree / ".local" / "environment.mk").unlink(missing_ok=True)
     with (tree / "up.log").open("w") as log:
         process = subprocess.Popen([*COMMAND, "up"], cwd=tree, stdout=log, stderr=log)
-    wait_for((tree / ".local" / "environment.mk").exists)
+    await_that((tree / ".local" / "environment.mk").exists, seconds=60)
     yield process
     process.kill()
     process.wait()
-
-
-def wait_for(condition, *, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def processes_of(tree):

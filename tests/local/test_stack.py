@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
+from tests.waiting import await_that
 
 from .deployment import OUTPUT, USER, Deployment
 
@@ -86,9 +87,7 @@ def test_a_target_says_why_it_is_not_available(deployment: Deployment) -> None:
     wrong = f'{{"username": "{USER}", "password": "not-the-password"}}'
     secrets.put_secret_value(SecretId=deployment.secret, SecretString=wrong)
     register_again(deployment)
-    deadline = time.monotonic() + 30
-    while health(deployment).get("Reason") != "AUTH_FAILURE" and time.monotonic() < deadline:
-        time.sleep(0.05)
+    await_that(lambda: health(deployment).get("Reason") == "AUTH_FAILURE", seconds=30)
     assert "password authentication failed" in health(deployment)["Description"]
     secrets.put_secret_value(SecretId=deployment.secret, SecretString=right)
     assert settled(deployment)[-1] == ("AVAILABLE", None)

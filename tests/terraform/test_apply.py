@@ -383,7 +383,8 @@ def test_a_grant_on_another_proxy_is_refused_at_login(lives: dict[str, Life]) ->
 
 
 def test_a_missing_pair_is_no_way_to_the_proxy(lives: dict[str, Life]) -> None:
-    assert "no answer in time" in lives["prod"].sabotage["pair"]
+    """Who says so first is the library, or on a machine that stands still for its last second Lambda."""
+    assert re.search("no answer in time|Task timed out", lives["prod"].sabotage["pair"])
 
 
 def test_a_wrong_secret_is_no_way_to_the_database(lives: dict[str, Life]) -> None:

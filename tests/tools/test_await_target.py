@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.account import TargetHealth
+from local.rds_proxy.pool import TargetHealth
 from tests.local.account import Account, Recorder
 from tools.await_target import IN_PLAIN_WORDS, NotAvailableError, await_target, main
 

@@ -23,6 +23,7 @@ import pytest
 from lambda_postgres import ConnectionLost, Keeper, PoolExhausted
 
 from local.postgres.server import free_port
+from tests.waiting import await_that
 
 from .support import HOST, terminate_backends
 from .writers import Ledger, rows_kept, write
@@ -240,13 +241,6 @@ def test_nothing_is_lost_or_doubled_whatever_becomes_of_the_pooler(pooled, pgbou
     assert counts["lost"] == counts["doubled"] == counts["kept_though_refused"] == 0
     assert counts["acknowledged"] > 200
     assert counts["refused"] + counts["in_doubt"] > 0, "no fault met a transaction"
-
-
-def await_that(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class PgBouncer:

@@ -15,6 +15,8 @@ import pytest
 from lambda_postgres import CannotConnect, ConnectionLost, Error, Keeper, PoolExhausted, connecting
 from lambda_postgres.log import Log
 
+from tests.waiting import await_that
+
 from .support import packets_can_be_dropped
 
 
@@ -305,10 +307,3 @@ def test_where_no_thread_can_be_started_the_error_says_so(patient, monkeypatch):
         with pytest.raises(Error, match="no thread to connect in: can't start new thread"):
             use(patient)
     use(patient)
-
-
-def await_that(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -10,12 +10,12 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
-from local.aws.account import TargetHealth
 from local.aws.control_plane import ControlPlane
 from local.aws.iam import SecretRefused
 from local.aws.reachability import reachable
 from local.lambda_runtime.function import FunctionVersion, Invocation, TooManyRequestsError
 from local.lambda_runtime.runtime import LambdaRuntime
+from local.rds_proxy.pool import TargetHealth
 from tests.local.account import RUNTIME_PYTHON, Account, Recorder, allow, package, parameter_group
 
 

@@ -27,6 +27,7 @@ from local.rds_proxy.pool import PoolSettings, Secret
 from local.rds_proxy.server_connection import Target
 from tests.local import data_plane
 from tests.local.data_plane import ROLE, SmallDirectory, value
+from tests.waiting import await_that
 
 INSTANCE = "app-prod.abcdefghijkl.us-east-1.rds.amazonaws.com"
 HOST = "app-prod.proxy-abcdefghijkl.us-east-1.rds.amazonaws.com"
@@ -586,12 +587,10 @@ def test_a_reader_that_does_not_read_does_not_fill_the_memory(stand: Stand) -> N
     with RawClient(stand) as client:
         client.log_in(stand.token())
         client.send(query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)"))
-        deadline = time.monotonic() + 30
-        while sum(session.client.transport.get_write_buffer_size() for session in list(stand.proxy.sessions)) == 0:
-            assert time.monotonic() < deadline, "nothing came from the database"
-            time.sleep(0.01)
-        time.sleep(0.5)  # in which it could grow
+        await_that(lambda: stand.proxy.sessions, seconds=30)
         [session] = stand.proxy.sessions
+        await_that(lambda: session.client.transport.get_write_buffer_size() > 0, seconds=30)
+        time.sleep(0.5)  # in which it could grow
         assert session.client.transport.get_write_buffer_size() < 4_000_000
         received = 0
         kind = b""

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.corrections import functions
 from tests.local.account import allow
+from tests.waiting import await_that
 
 
 def test_function_keeps_dead_letters(aws):
@@ -139,13 +140,6 @@ def _interfaces(aws, group):
     return aws.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
 
 
-def _soon(condition):
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert condition()
-
-
 INTERFACES = allow(["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"], "*")
 
 
@@ -164,7 +158,7 @@ def test_lambda_deletes_the_interface_in_the_end(account):
     group = _in_the_vpc(account, "released", account.role("released", INTERFACES))
     assert _interfaces(account, group)
     getattr(account, "lambda").delete_function(FunctionName="released")
-    _soon(lambda: not _interfaces(account, group))
+    await_that(lambda: not _interfaces(account, group), seconds=60)
     account.ec2.delete_security_group(GroupId=group)
 
 
@@ -180,7 +174,7 @@ def test_a_published_version_keeps_its_interface(account):
     assert _interfaces(account, group)
     assert _interfaces(account, other)
     client.delete_function(FunctionName="published", Qualifier="1")
-    _soon(lambda: not _interfaces(account, group))
+    await_that(lambda: not _interfaces(account, group), seconds=60)
     client.delete_function(FunctionName="published")
 
 

@@ -2,10 +2,11 @@
 
 import json
 import threading
-import time
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.waiting import await_that
 
 
 def test_resource_id_is_the_instance_s_own(aws):
@@ -211,10 +212,7 @@ def test_server_that_does_not_start_again_is_incompatible(account, events, monke
 
 
 def await_status(account, name, status):
-    deadline = time.monotonic() + 10
-    while account.describe_instance(name)["DBInstanceStatus"] != status:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    await_that(lambda: account.describe_instance(name)["DBInstanceStatus"] == status)
 
 
 def test_subnet_group_stays_when_it_gets_other_subnets(aws):
