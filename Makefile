@@ -153,7 +153,7 @@ deploy: environment package terraform-version .venv/tools/requirements.txt ## Ap
 	@rm -f $(PLAN)
 	@$(TF) output -json | $(TOOLS)/python -m tools.await_target
 	@$(MAKE) invoke ENV=$(ENV) LOCAL_STACK=$(LOCAL_STACK)
-	@$(call output,function); $(TOOLS)/python -m tools.prune "$$output"
+	@$(call output,function_arn); $(TOOLS)/python -m tools.prune "$$output"
 
 destroy: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= consists of, ask, and remove it; say how to restore it
 	$(init)
@@ -169,14 +169,14 @@ destroy: environment package terraform-version .venv/tools/requirements.txt ## S
 	  $(TOOLS)/python -m tools.final_snapshot $(ENV) <<<"$$outputs"
 
 invoke: environment .venv/tools/requirements.txt ## Invoke the function of ENV= with EVENT='{}' and print its answer
-	@$(call output,function); $(TOOLS)/python -m tools.invoke "$$output" "$$EVENT"
+	@$(call output,function_arn); $(TOOLS)/python -m tools.invoke "$$output" "$$EVENT"
 
 migrate: environment .venv/tools/requirements.txt ## Let the bootstrap function of ENV= apply what is pending (ACTION=plan: list it; ACTION=record FILE=NAME: it was run by hand)
-	@$(call output,migrator); $(TOOLS)/python -m tools.invoke "$$output" \
+	@$(call output,bootstrap_arn); $(TOOLS)/python -m tools.invoke "$$output" \
 	  '{"action": "$(ACTION)"$(if $(FILE),$(comma) "file": "$(FILE)")}'
 
 reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
-	@$(call output,function); database=$$($(TF) output -raw database); region=$$(cut -d : -f 4 <<<"$$output"); \
+	@$(call output,function_arn); database=$$($(TF) output -raw database_identifier); region=$$(cut -d : -f 4 <<<"$$output"); \
 	  $(TF) plan -input=false -detailed-exitcode -target=$(PARAMETERS) >/dev/null \
 	    || { echo "The parameters of $(ENV) are not as its configuration says. First: make deploy ENV=$(ENV)" >&2; exit 1; }; \
 	  $(TOOLS)/python -m tools.reboot "$$database" "$$region" --show; \
@@ -185,7 +185,7 @@ reboot: environment package .venv/tools/requirements.txt ## Reboot the instance 
 	@$(TF) apply -input=false -auto-approve -target=$(STARTED_WITH) -replace=$(STARTED_WITH) >/dev/null
 
 psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
-	@$(call output,function); $(TOOLS)/python -m tools.psql "$$output"
+	@$(call output,function_arn); $(TOOLS)/python -m tools.psql "$$output"
 
 environment:
 	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev). Only the command line counts))

@@ -211,8 +211,8 @@ DEPLOYED = r"""#!/bin/sh
 home=$(dirname "$0")
 echo "$*" >>"$home/calls"
 case "$*" in
-*"output -raw function") echo arn:aws:lambda:us-east-1:123456789012:function:app-dev:live ;;
-*"output -raw database") echo app-dev ;;
+*"output -raw function_arn") echo arn:aws:lambda:us-east-1:123456789012:function:app-dev:live ;;
+*"output -raw database_identifier") echo app-dev ;;
 *version*) echo '{"terraform_version": "1.11.4", "platform": "test_platform"}' ;;
 *" plan "*) exit "$PLANNED" ;;
 esac

@@ -12,5 +12,5 @@ def values(outputs: str) -> dict[str, Any]:
 
 def region(found: dict[str, Any]) -> str | None:
     """The region of the function, else that of the environment: Terraform knows AWS_REGION, boto3 does not."""
-    arn = found.get("function") or ""
+    arn = found.get("function_arn") or ""
     return arn.split(":")[3] if arn.startswith("arn:") else os.environ.get("AWS_REGION")

@@ -3,7 +3,7 @@ output "name" {
   value       = aws_lambda_function.main.function_name
 }
 
-output "live" {
+output "alias_arn" {
   description = "ARN of the published version in use, as aws lambda invoke --function-name takes it."
   value       = aws_lambda_alias.live.arn
 }

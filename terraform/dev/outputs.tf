@@ -1,6 +1,6 @@
-output "function" {
+output "function_arn" {
   description = "What aws lambda invoke --function-name takes."
-  value       = module.function.live
+  value       = module.function.alias_arn
 }
 
 output "connection" {
@@ -8,7 +8,7 @@ output "connection" {
   value       = module.database.connection
 }
 
-output "database" {
+output "database_identifier" {
   description = "Identifier of the instance."
   value       = module.database.identifier
 }
@@ -23,12 +23,12 @@ output "application" {
   value       = module.bootstrap.application
 }
 
-output "bootstrap" {
+output "bootstrap_result" {
   description = "What the bootstrap function did last, as JSON."
   value       = module.bootstrap.result
 }
 
-output "migrator" {
+output "bootstrap_arn" {
   description = "The bootstrap function: what make migrate invokes."
   value       = module.bootstrap.function_arn
 }

@@ -1,6 +1,6 @@
-output "function" {
+output "function_arn" {
   description = "What aws lambda invoke --function-name takes."
-  value       = module.function.live
+  value       = module.function.alias_arn
 }
 
 output "connection" {
@@ -18,7 +18,7 @@ output "wait_for" {
   value       = module.proxy.wait_for
 }
 
-output "database" {
+output "database_identifier" {
   description = "Identifier of the instance."
   value       = module.database.identifier
 }
@@ -38,12 +38,12 @@ output "application" {
   value       = module.bootstrap.application
 }
 
-output "bootstrap" {
+output "bootstrap_result" {
   description = "What the bootstrap function did last, as JSON."
   value       = module.bootstrap.result
 }
 
-output "migrator" {
+output "bootstrap_arn" {
   description = "The bootstrap function: what make migrate invokes."
   value       = module.bootstrap.function_arn
 }

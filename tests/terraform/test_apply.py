@@ -92,18 +92,18 @@ class Life:
     def invoke_cold(self) -> tuple[dict[str, Any], bool]:
         """Invoke in a new execution environment; tell whether the function failed."""
         self.stack.function_deleted(self.name_of_function)  # ends the warm ones
-        answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], Payload=b"{}")
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["function_arn"], Payload=b"{}")
         return json.load(answer["Payload"]), "FunctionError" in answer
 
     def invoke(self) -> dict[str, Any]:
-        answer = self.client("lambda").invoke(FunctionName=self.outputs["function"], LogType="Tail", Payload=b"{}")
+        answer = self.client("lambda").invoke(FunctionName=self.outputs["function_arn"], LogType="Tail", Payload=b"{}")
         payload = json.load(answer["Payload"])
         assert "FunctionError" not in answer, (payload, base64.b64decode(answer["LogResult"]).decode())
         return dict(payload)
 
     def reboot(self) -> None:
         """Restart the server of this life alone: another may go on beside it."""
-        rds, database = self.client("rds"), self.outputs["database"]
+        rds, database = self.client("rds"), self.outputs["database_identifier"]
         rds.reboot_db_instance(DBInstanceIdentifier=database)
         rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier=database, WaiterConfig={"Delay": 1})
 
@@ -134,12 +134,12 @@ class Life:
 
     def _host_of_live(self) -> str:
         """Return the host that the version in use connects to."""
-        version = self.client("lambda").get_function_configuration(FunctionName=self.outputs["function"])
+        version = self.client("lambda").get_function_configuration(FunctionName=self.outputs["function_arn"])
         return str(version["Environment"]["Variables"]["PGHOST"])
 
     @property
     def name_of_function(self) -> str:
-        return str(self.outputs["function"].split(":")[6])
+        return str(self.outputs["function_arn"].split(":")[6])
 
     @property
     def _state(self) -> Path:

@@ -77,11 +77,11 @@ def test_every_reason_that_aws_knows_has_its_words(account):
 @pytest.mark.usefixtures("led_here")
 def test_outputs_lead_to_the_proxy(events, proxy):
     events.health = TargetHealth("AVAILABLE")
-    assert main(json.dumps({"proxy": {"value": proxy}, "function": {"value": FUNCTION}})) is None
-    answer = main(json.dumps({"proxy": {"value": "gone"}, "function": {"value": FUNCTION}}))
+    assert main(json.dumps({"proxy": {"value": proxy}, "function_arn": {"value": FUNCTION}})) is None
+    answer = main(json.dumps({"proxy": {"value": "gone"}, "function_arn": {"value": FUNCTION}}))
     assert "The proxy gone could not be looked at" in answer
 
 
 def test_without_a_proxy_nothing_is_waited_for_or_asked(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert main(json.dumps({"function": {"value": FUNCTION}})) is None
+    assert main(json.dumps({"function_arn": {"value": FUNCTION}})) is None

@@ -42,7 +42,7 @@ def test_a_snapshot_that_was_not_taken_is_not_promised(account):
     assert report("prod", account.rds, account.kms, "never") == "No final snapshot never was taken."
 
 
-@pytest.mark.parametrize("outputs", ["{}", json.dumps({"function": {"value": FUNCTION}}), ""])
+@pytest.mark.parametrize("outputs", ["{}", json.dumps({"function_arn": {"value": FUNCTION}}), ""])
 def test_without_a_final_snapshot_nothing_is_said_or_asked(outputs, monkeypatch, capsys):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert main("dev", outputs) is None
@@ -52,7 +52,7 @@ def test_without_a_final_snapshot_nothing_is_said_or_asked(outputs, monkeypatch,
 @pytest.mark.usefixtures("led_here")
 def test_outputs_lead_to_the_snapshot(account, capsys):
     snapshot = final_snapshot(account, "led", StorageEncrypted=True)
-    outputs = {"final_snapshot": {"value": snapshot}, "function": {"value": FUNCTION}}
+    outputs = {"final_snapshot": {"value": snapshot}, "function_arn": {"value": FUNCTION}}
     assert main("prod", json.dumps(outputs)) is None
     assert "The final snapshot led-final" in capsys.readouterr().out
     assert main("prod", json.dumps({"final_snapshot": {"value": snapshot}})) is None  # deployed in part
