@@ -1,12 +1,18 @@
 """The order of the tests, and what they inherit from whoever starts them."""
 
+import os
 import signal
 
 import pytest
 
 
 def pytest_configure() -> None:
-    """Take signals as at a terminal: a background shell, or nohup, lets its children ignore Ctrl-C, and theirs too."""
+    """Take signals as at a terminal, and let Terraform collect its garbage seldom.
+
+    A background shell, or nohup, lets its children ignore Ctrl-C, and theirs too. Reading the provider's schema at each
+    command makes garbage that is not worth collecting: a quarter less time for 200 MB more.
+    """
+    os.environ.setdefault("GOGC", "400")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

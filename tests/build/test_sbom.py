@@ -11,8 +11,6 @@ from typing import Any, ClassVar
 
 import psycopg2
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from build.sbom import SbomError, write_sbom
 
@@ -23,6 +21,9 @@ def sbom(layer: Path) -> Any:
 
 
 def test_is_valid_cyclonedx(layer: Path) -> None:
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - takes seconds, in each worker
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str((layer / "sbom.cdx.json").read_text()) is None
 

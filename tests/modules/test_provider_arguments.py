@@ -19,6 +19,14 @@ from hcl2.utils import SerializationOptions
 
 from tests import plans
 
+# Named without a parser of HCL: each worker collects these tests, and one runs them.
+KINDS = sorted(
+    {
+        kind
+        for path in plans.ROOT.glob("modules/*/*.tf")
+        for kind in re.findall(r'^resource "(aws_\w+)"', path.read_text(), re.MULTILINE)
+    }
+)
 META = {"connection", "count", "depends_on", "for_each", "lifecycle", "provider", "provisioner"}
 MAJOR_VERSION = "/hashicorp/aws/6."
 
@@ -26,16 +34,17 @@ MAJOR_VERSION = "/hashicorp/aws/6."
 Settable = dict[str, bool]
 
 
-def in_use() -> dict[str, set[str]]:
+@pytest.fixture(scope="module")
+def used() -> dict[str, set[str]]:
     """By resource type: the arguments that the modules set."""
-    used: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     for path in plans.ROOT.glob("modules/*/*.tf"):
         document = hcl2.loads(path.read_text(), serialization_options=SerializationOptions(strip_string_quotes=True))
         for resource in document.get("resource", []):
             for kind, named in resource.items():
                 if kind.startswith("aws_"):
-                    used.setdefault(kind, set()).update(*(_set_in(body) for body in named.values()))
-    return dict(sorted(used.items()))
+                    found.setdefault(kind, set()).update(*(_set_in(body) for body in named.values()))
+    return found
 
 
 def _set_in(body: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -51,9 +60,6 @@ def _set_in(body: dict[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from _set_in(block, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-USED = in_use()
 
 
 @pytest.fixture(scope="module")
@@ -78,24 +84,26 @@ def bindings() -> dict[str, str]:
     with tarfile.open(archive) as members:
         for member in members:
             kind = member.name.rsplit("/", 1)[-1].removesuffix(".d.ts").replace("-", "_")
-            if kind in USED and (content := members.extractfile(member)):
+            if kind in KINDS and (content := members.extractfile(member)):
                 found[kind] = content.read().decode()
     return found
 
 
-@pytest.mark.parametrize("kind", USED)
-def test_arguments_are_in_the_schema(installed: dict[str, Any], kind: str) -> None:
-    assert USED[kind] <= _settable(installed[kind]["block"]).keys()
+@pytest.mark.parametrize("kind", KINDS)
+def test_arguments_are_in_the_schema(used: dict[str, set[str]], installed: dict[str, Any], kind: str) -> None:
+    assert used[kind] <= _settable(installed[kind]["block"]).keys()
 
 
-@pytest.mark.parametrize("kind", USED)
-def test_arguments_are_in_provider_6_and_none_that_it_asks_for_is_missing(bindings: dict[str, str], kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_arguments_are_in_provider_6_and_none_that_it_asks_for_is_missing(
+    used: dict[str, set[str]], bindings: dict[str, str], kind: str
+) -> None:
     assert MAJOR_VERSION in bindings[kind]
     settable = _settable_in_bindings(bindings[kind])
-    assert USED[kind] <= settable.keys()
-    blocks = {argument.rpartition(".")[0] for argument in USED[kind]}
+    assert used[kind] <= settable.keys()
+    blocks = {argument.rpartition(".")[0] for argument in used[kind]}
     asked_for = {name for name, required in settable.items() if required and name.rpartition(".")[0] in blocks}
-    assert asked_for <= USED[kind] | blocks
+    assert asked_for <= used[kind] | blocks
 
 
 def test_what_provider_6_took_away_would_be_seen(bindings: dict[str, str]) -> None:
