@@ -205,26 +205,37 @@ def plan_change(
     return plan_folder(folder, **({} if replace is None else {"replace": f"module.{name}.{replace}"}))
 
 
-def plan_refusals(name: str, cases: Refusals) -> dict[str, str]:
-    """Plan one module with all the wrong arguments, and return what Terraform says to each case.
+def plan_refusals(cases: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Plan modules with wrong arguments, by case a module and its arguments, and return what Terraform says to each.
 
     Terraform refuses in stages: first what one variable shows, then what several do, then preconditions. What it does
-    not say of which call it is, is planned alone.
+    not say of which call it is, the plan that it leaves does.
     """
     refused: dict[str, str] = {}
-    while left := {case: arguments for case, (arguments, _) in cases.items() if case not in refused}:
+    while left := {case: call for case, call in cases.items() if case not in refused}:
+        folder = calls_root(left)
         try:
-            plan_folder(module_root(name, left))
+            plan_folder(folder)
         except PlanError as error:
-            if not error.by_module.keys().isdisjoint(left):
-                refused |= error.by_module
-            elif len(left) == 1:
-                refused[next(iter(left))] = str(error)
-            else:
-                return refused | {case: plan_refusals(name, {case: cases[case]}).get(case, "") for case in left}
+            said = {case: text for case, text in error.by_module.items() if case in left} or _failed_checks(folder)
+            if not said.keys() & left.keys():
+                raise
+            refused |= said
         else:
             break
     return refused
+
+
+def _failed_checks(folder: Path) -> dict[str, str]:
+    """By module call: what failed in the plan that a refusal left."""
+    left: dict[str, Any] = json.loads(terraform(folder, "show", "plan", json=IsFlagged))
+    return {
+        check["address"]["module"].removeprefix("module."): problem["message"]
+        for check in left["checks"]
+        if check["status"] == "fail" and "module" in check["address"]
+        for instance in check.get("instances", [])
+        for problem in instance.get("problems", [])
+    }
 
 
 def plan_root(name: str, /, **overrides: Mapping[str, Any]) -> Plan:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from tests.grants import grants
-from tests.plans import ARGUMENTS, Plan, Refusals, arn, plan_module, plan_refusals, plan_standing
+from tests.plans import ARGUMENTS, Plan, Refusals, arn, plan_module, plan_standing
 
 RESERVED = (
     "rds",
@@ -67,16 +67,6 @@ PEOPLE = {"ada": {"access": "migrate"}, "reports": {"access": "read", "auth": "p
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return plan_module("bootstrap", further_users=PEOPLE)
-
-
-@pytest.fixture(scope="module")
-def refusals() -> dict[str, str]:
-    return plan_refusals("bootstrap", REFUSALS)
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
-    assert REFUSALS[case][1] in refusals[case]
 
 
 def test_secrets_are_containers_without_values(plan: Plan) -> None:

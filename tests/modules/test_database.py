@@ -10,7 +10,6 @@ from tests.plans import (
     Refusals,
     arn,
     plan_change,
-    plan_refusals,
     plan_standing,
     plan_variants,
 )
@@ -61,16 +60,6 @@ def plan() -> Plan:
         keyed={"storage_key_arn": GIVEN_KEY},
         large={"storage": {"allocated_gib": 400, "max_gib": 600, "iops": 16000, "throughput_mib": 1000}},
     )
-
-
-@pytest.fixture(scope="module")
-def refusals() -> dict[str, str]:
-    return plan_refusals("database", REFUSALS)
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
-    assert REFUSALS[case][1] in refusals[case]
 
 
 def parameters(plan: Plan, call: str = "database") -> dict[str, str]:

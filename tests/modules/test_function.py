@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from tests.grants import grants
-from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, arn, plan_refusals, plan_standing, plan_variants
+from tests.plans import ARGUMENTS, POOLED, Plan, Refusals, arn, plan_standing, plan_variants
 
 CONNECTION = ARGUMENTS["function"]["connection"]
 APPLICATION = ARGUMENTS["function"]["application"]
@@ -105,21 +105,6 @@ def plan() -> Plan:
 
 def test_arns_and_numbers_are_no_secrets(plan: Plan) -> None:
     assert "module.no_secrets.aws_lambda_function.main" in plan.changes
-
-
-@pytest.mark.parametrize("case", [case for case in REFUSALS if case.startswith("secret_by")])
-def test_a_refusal_repeats_no_secret(refusals: dict[str, str], case: str) -> None:
-    assert "hunter" not in refusals[case]
-
-
-@pytest.fixture(scope="module")
-def refusals() -> dict[str, str]:
-    return plan_refusals("function", REFUSALS)
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
-    assert REFUSALS[case][1] in refusals[case]
 
 
 def log_in_statements(plan: Plan, call: str = "function") -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.grants import grants
-from tests.plans import ROOT, Plan, Refusals, arn, plan_module, plan_refusals, plan_standing, plan_variants
+from tests.plans import ROOT, Plan, Refusals, arn, plan_module, plan_standing, plan_variants
 
 ORDERS = {"paths": [["orders", "orders_pool", "orders_data"]], "endpoints": {}}
 
@@ -52,16 +52,6 @@ REFUSALS: Refusals = {
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return plan_module("network", endpoint_zone_ids=["use1-az2"])
-
-
-@pytest.fixture(scope="module")
-def refusals() -> dict[str, str]:
-    return plan_refusals("network", REFUSALS)
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
-    assert REFUSALS[case][1] in refusals[case]
 
 
 def test_each_step_of_a_path_has_a_pair_of_rules_and_nothing_else_is_open(plan: Plan) -> None:

@@ -9,7 +9,6 @@ from tests.plans import (
     PlanError,
     Refusals,
     plan_change,
-    plan_refusals,
     plan_replacement,
     plan_variants,
 )
@@ -60,16 +59,6 @@ def plan() -> Plan:
 
 def test_an_init_query_may_name_what_is_no_secret(plan: Plan) -> None:
     assert "module.no_secret.aws_db_proxy_default_target_group.main" in plan.changes
-
-
-@pytest.fixture(scope="module")
-def refusals() -> dict[str, str]:
-    return plan_refusals("proxy", REFUSALS)
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
-    assert REFUSALS[case][1] in refusals[case]
 
 
 def test_clients_must_use_tls_and_iam(plan: Plan) -> None:

@@ -1,0 +1,37 @@
+"""Wrong arguments of every module are refused at plan, by a message that names the rule.
+
+The cases stand beside what else is tested of a module. All of them are refused together: a plan for each module, or
+case, would take most of the time of these tests.
+"""
+
+import pytest
+
+from tests.modules import test_bootstrap, test_database, test_function, test_network, test_proxy
+from tests.plans import plan_refusals
+
+CASES = {
+    f"{module}_{case}": (module, arguments, phrase)
+    for module, cases in {
+        "network": test_network.REFUSALS,
+        "database": test_database.REFUSALS,
+        "bootstrap": test_bootstrap.REFUSALS,
+        "proxy": test_proxy.REFUSALS,
+        "function": test_function.REFUSALS,
+    }.items()
+    for case, (arguments, phrase) in cases.items()
+}
+
+
+@pytest.fixture(scope="module")
+def refusals() -> dict[str, str]:
+    return plan_refusals({case: (module, arguments) for case, (module, arguments, _) in CASES.items()})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
+    assert CASES[case][2] in refusals[case]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("function_secret_by")])
+def test_a_refusal_repeats_no_secret(refusals: dict[str, str], case: str) -> None:
+    assert "hunter" not in refusals[case]
