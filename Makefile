@@ -207,10 +207,10 @@ lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, P
 	@$(TOOLS)/shellcheck .ci/run
 	@$(TOOLS)/hadolint build/Dockerfile
 	@$(TOOLS)/zizmor --offline --quiet .github/workflows
-	@$(TOOLS)/python -m build.docs --check
+	@$(TOOLS)/python -m tools.docs --check
 
 docs: .venv/tools/requirements.txt ## Write the parts of the documents that come from the code
-	@$(TOOLS)/python -m build.docs
+	@$(TOOLS)/python -m tools.docs
 
 scan: .venv/tools/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Look for insecure settings in the HCL and in both plans (SARIF=file writes them there too)
 	@status=0; \
@@ -239,7 +239,7 @@ bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/lay
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
 
 ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
-	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/lambda/layer/ledger.py
+	@PYTHONPATH=.:lambda/layer:tests/lambda/layer $(TOOLS)/python tests/benchmarks/ledger.py
 
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py

@@ -257,22 +257,9 @@ def test_reboot_asks(deployed):
 
 
 def test_make_alone_lists_every_target_that_a_user_may_want():
-    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    [phony] = re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     listed = set(re.findall(r"^  make ([a-z-]+) ", make().stdout, flags=re.MULTILINE))
-    assert listed == targets
-    assert {
-        "package",
-        "plan",
-        "deploy",
-        "destroy",
-        "invoke",
-        "demo",
-        "demo-down",
-        "test",
-        "lint",
-        "scan",
-        "clean",
-    } <= listed
+    assert listed == set(phony.split()) - {"environment", "terraform-version", "scan-plans"}
 
 
 # --- where it leads ---

@@ -36,7 +36,7 @@ def test_a_hook_of_pre_commit_runs_and_finds_nothing(hook: dict[str, Any]) -> No
 
 def test_every_hook_has_the_tools_of_make() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for command in ("ruff check", "ruff format", "-m build.docs"):
+    for command in ("ruff check", "ruff format", "-m tools.docs"):
         assert any(command in hook["entry"] for hook in HOOKS)
         assert command in makefile
     assert all(hook["language"] == "system" for hook in HOOKS)

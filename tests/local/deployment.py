@@ -1,6 +1,7 @@
 """A database, its bootstrap function, its proxy and a function on the local stack, made in seconds by API calls.
 
-They are what the modules make, as far as logins matter; tests/terraform applies the modules themselves.
+They are what the modules make, as far as logins matter; tests/terraform applies the modules themselves. A test file
+that imports the fixture `deployment` has one of its own, with its schema and its users.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from lambda_postgres import Keeper, Settings
 from lambda_postgres.log import Log
 
@@ -29,7 +31,7 @@ class Deployment:
     def __init__(self, stack: Stack, folder: Path, name: str) -> None:
         self.stack = stack
         self.name = name
-        self._folder = folder
+        self.folder = folder
         self._group = self._security_group()
         self._role = self._make_role(
             "lambda",
@@ -135,7 +137,7 @@ class Deployment:
 
     def refused_logins(self) -> int:
         """Count the passwords that the server did not take."""
-        log = self._folder / "logs" / f"{self.name}.postgresql.log"
+        log = self.folder / "logs" / f"{self.name}.postgresql.log"
         return log.read_text().count("password authentication failed for user")
 
     def environment(self) -> dict[str, str]:
@@ -151,7 +153,7 @@ class Deployment:
 
     def keeper(self, variables: Mapping[str, str], log: Log | None = None) -> Keeper:
         """Make the library's connection as a function with these variables would have it, in this process."""
-        way = json.loads((self._folder / "endpoints.json").read_text())[variables["PGHOST"]]
+        way = json.loads((self.folder / "endpoints.json").read_text())[variables["PGHOST"]]
         local = {"PGPORT": str(way["port"]), "PGSSLROOTCERT": way["root_certificates"], "AWS_REGION": REGION}
         return Keeper(Settings.from_environment({**variables, **local}), log=log)
 
@@ -235,3 +237,16 @@ class Load:
             over.set()
             for thread in threads:
                 thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    if not (OUTPUT / "bootstrap.zip").exists():
+        pytest.fail("Run make package first.")
+    folder = tmp_path_factory.mktemp("stack")
+    with Stack(folder) as stack, pytest.MonkeyPatch.context() as monkeypatch:
+        deployment = Deployment(stack, folder, "app")
+        for name, value in deployment.environment().items():
+            monkeypatch.setenv(name, value)
+        deployment.apply()
+        yield deployment

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from lambda_postgres import LoginRefused
 
-from local.stack import Stack
 from tests.waiting import await_that
 
-from .deployment import OUTPUT, Deployment
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stack")
-
-
-@pytest.fixture(scope="module")
-def deployment(folder: Path) -> Iterator[Deployment]:
-    if not (OUTPUT / "bootstrap.zip").exists():
-        pytest.fail("Run make package first.")
-    with Stack(folder) as stack, pytest.MonkeyPatch.context() as monkeypatch:
-        deployment = Deployment(stack, folder, "app")
-        for name, value in deployment.environment().items():
-            monkeypatch.setenv(name, value)
-        deployment.apply()
-        yield deployment
+from .deployment import Deployment
 
 
 def test_proxy_learns_of_max_connections_when_the_server_has_restarted(deployment: Deployment) -> None:

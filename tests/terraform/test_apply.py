@@ -43,11 +43,12 @@ class Life:
 
     def live(self) -> "Life":
         self._init()
-        self._apply("create")
+        self._plan(f"-out={self.folder / 'create.tfplan'}")
+        self._terraform("apply", str(self.folder / "create.tfplan"))
         self.outputs = {name: o["value"] for name, o in json.loads(self._terraform("output", "-json").stdout).items()}
         self._await_targets()
         self.answer = self.invoke()
-        self.second_plan = self._plan("second").returncode
+        self.second_plan = self._plan(f"-out={self.folder / 'second.tfplan'}").returncode
         self.secrets = {
             "master password": self._password(self.outputs["master_secret_arn"]),
             "application password": self._password(self.outputs["application"]["secret_arn"]),
@@ -55,21 +56,16 @@ class Life:
         if self.name == "dev":
             self.switches = {
                 "to a proxy": self._switch(
-                    "to",
-                    _with_proxies(self.folder, "beside", led_to="database", proxy="app-dev"),
-                    _with_proxies(self.folder, "led", led_to="proxy", proxy="app-dev"),
+                    _with_proxies(self.folder, "beside", led_to="database", proxy="app-dev", other="app-dev-b"),
+                    _with_proxies(self.folder, "led", led_to="proxy", proxy="app-dev", other="app-dev-b"),
                 ),
-                "to another": self._switch(
-                    "on",
-                    _with_proxies(self.folder, "two", led_to="proxy", proxy="app-dev", other="app-dev-b"),
-                    _with_proxies(self.folder, "led-on", led_to="other", other="app-dev-b"),
-                ),
-                "back": self._switch("back", self.root),
+                "to another": self._switch(_with_proxies(self.folder, "led-on", led_to="other", other="app-dev-b")),
+                "back": self._switch(self.root),
             }
         if self.name == "prod":
             self.sabotage = Sabotage(self).results()
             self.protected = self._make_destroy()
-            self._apply("unprotect", "-var=deletion_protection=false")
+            self._terraform("apply", "-auto-approve", "-var=deletion_protection=false")
         self.destroyed = self._make_destroy()
         self.resources_left = [resource["type"] for resource in json.loads(self._state.read_text())["resources"]]
         return self
@@ -107,7 +103,7 @@ class Life:
         rds.reboot_db_instance(DBInstanceIdentifier=database)
         rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier=database, WaiterConfig={"Delay": 1})
 
-    def _switch(self, name: str, *roots: Path) -> "Switch":
+    def _switch(self, *roots: Path) -> "Switch":
         """Apply other roots to what stands, each until its targets are available, while the function is invoked."""
 
         def cold() -> None:
@@ -118,12 +114,12 @@ class Life:
         load.add("as it comes", self.invoke)
         load.add("cold", cold)
         with load.going_on(pause_seconds=1.0):
-            for number, root in enumerate(roots, 1):
+            for root in roots:
                 life = replace(self, root=root)
-                life._init()
-                life._apply(f"{name}-{number}")
+                life._terraform("get")  # the backend is that of the first init
+                life._terraform("apply", "-auto-approve")
                 life._await_targets()
-        return Switch(load, life._host_of_live(), life._plan(f"after-{name}").returncode)
+        return Switch(load, life._host_of_live(), life._plan().returncode)
 
     def _await_targets(self) -> None:
         """Wait as make deploy does."""
@@ -148,13 +144,8 @@ class Life:
     def _init(self) -> None:
         self._terraform("init", "-reconfigure", "-lockfile=readonly", f"-backend-config=path={self._state}")
 
-    def _apply(self, name: str, *options: str) -> None:
-        if self._plan(name, *options).returncode == CHANGES:
-            self._terraform("apply", str(self.folder / f"{name}.tfplan"))
-
-    def _plan(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-        plan = self.folder / f"{name}.tfplan"
-        return self._terraform("plan", "-detailed-exitcode", f"-out={plan}", *options, expect=(NO_CHANGES, CHANGES))
+    def _plan(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return self._terraform("plan", "-detailed-exitcode", *options, expect=(NO_CHANGES, CHANGES))
 
     def _make_destroy(self) -> str:
         command = ["make", "destroy", f"ENV={self.name}", "AUTO_APPROVE=1"]

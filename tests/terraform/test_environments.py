@@ -219,9 +219,3 @@ def test_endpoints_are_paid_for_in_one_zone(environment: str, request: pytest.Fi
     plan: Plan = request.getfixturevalue(environment)
     call = plan.document["configuration"]["root_module"]["module_calls"]["network"]
     assert len(call["expressions"]["endpoint_zone_ids"]["constant_value"]) == 1
-
-
-def test_prod_can_be_unprotected_and_then_destroyed(prod: Plan) -> None:
-    variable = prod.document["configuration"]["root_module"]["variables"]["deletion_protection"]
-    assert "TF_VAR_deletion_protection=false" in variable["description"]
-    assert prod.references("database", "deletion_protection") == ["var.deletion_protection"]

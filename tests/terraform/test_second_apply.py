@@ -73,10 +73,10 @@ def seen(stack: Stack) -> Broken:
     break_off("DescribeDBProxies", PROXY)
     make_plan()
     break_off("PutFunctionConcurrency", FUNCTION, "InvalidParameterValueException")
-    life._apply("second")  # no make: Terraform alone replaces the function
+    life._terraform("apply", "-auto-approve")  # no make: Terraform alone replaces the function
     life.outputs = {name: o["value"] for name, o in json.loads(life._terraform("output", "-json").stdout).items()}
     seen.answer = life.invoke()
-    seen.second_plan = life._plan("empty").returncode
+    seen.second_plan = life._plan().returncode
     seen.resource_ids += [
         database["DbiResourceId"] for database in life.client("rds").describe_db_instances()["DBInstances"]
     ]

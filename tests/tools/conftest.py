@@ -1,4 +1,4 @@
-"""A control plane of this project for the tools to ask."""
+"""A control plane of this project for the tools to ask, or a whole application on a local stack."""
 
 import os
 
@@ -6,8 +6,9 @@ import boto3
 import pytest
 
 from tests.local.account import Account, account, events, plane
+from tests.local.deployment import deployment
 
-__all__ = ["account", "events", "plane"]
+__all__ = ["account", "deployment", "events", "plane"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """Write a ledger while everything around the writers fails: no acknowledged row may be lost, none doubled.
 
-    make ledger    or    python tests/lambda/layer/ledger.py --writes 10000 --faults 150 --seed 1
+    make ledger    or, with its PYTHONPATH,    python tests/benchmarks/ledger.py --writes 10000 --faults 150 --seed 1
 
-What the outcomes mean is told in writers.py.
+What the outcomes mean is told in tests/lambda/layer/writers.py.
 """
 
 # ruff: noqa: S311  faults are chosen by a seed, to be had again

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from build import docs
+from tools import docs
 
 
 @pytest.fixture

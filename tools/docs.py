@@ -1,4 +1,4 @@
-"""Write what the documents take from the code: python -m build.docs [--check].
+"""Write what the documents take from the code: python -m tools.docs [--check].
 
 In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
 the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
