@@ -8,6 +8,7 @@ Each module and root gets a copy of versions.tf. A link would not survive an arc
 import argparse
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hcl2.utils import SerializationOptions
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "terraform/prod/main.tf"
 SKIPS = ROOT / "policies" / "SKIPS.md"
+EXAMPLES = tomllib.loads(Path(__file__).with_name("refusal_examples.toml").read_text())
 TERRAFORM_FOLDERS = ("modules", "terraform", "examples")
 
 Blocks = list[tuple[str, dict[str, Any]]]
@@ -66,7 +68,7 @@ def module_readme(readme: Path) -> str:
         "example": _example(module.name),
         "inputs": _inputs(_named("variable", blocks)),
         "outputs": _outputs(_named("output", blocks)),
-        "refusals": _refusals(blocks),
+        "refusals": _refusals(readme.parent.name, blocks),
     }
     text = readme.read_text()
     for name, part in parts.items():
@@ -134,13 +136,28 @@ def _outputs(outputs: Blocks) -> str:
     )
 
 
-def _refusals(blocks: Blocks) -> str:
+def _refusals(module: str, blocks: Blocks) -> str:
     rows = [
-        _row(f"`{address}`", "a warning" if kind == "assert" else "an error", condition["error_message"])
-        for address, block in blocks
-        for kind, condition in _conditions(block)
+        _row(f"`{address}`", "a warning" if kind == "assert" else "an error", message)
+        for address, kind, message in messages(module, blocks)
     ]
-    return "\n".join(["| at | is | message |", "|---|---|---|", *rows]) if rows else "Nothing."
+    return "\n".join(["| at | is | message |", "|---|---|---|", *dict.fromkeys(rows)]) if rows else "Nothing."
+
+
+def messages(module: str, blocks: Blocks) -> Iterator[tuple[str, str, str]]:
+    """Each message of a module, with examples for its expressions: the address, the kind of condition, the text."""
+    known = EXAMPLES["every"] | EXAMPLES.get(module, {})
+    left = {expression: [given] if isinstance(given, str) else [*given] for expression, given in known.items()}
+    for address, block in blocks:
+        for kind, condition in _conditions(block):
+            parts = re.split(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}", condition["error_message"])
+            for expression in set(parts[1::2]):
+                if expression not in left:
+                    raise DocumentError(f"refusal_examples.toml needs an example for modules/{module}: {expression}")
+            filled = [left[part][0] if number % 2 else part for number, part in enumerate(parts)]
+            for expression in set(parts[1::2]):
+                del left[expression][: len(left[expression]) > 1]
+            yield address, kind, "".join(filled)
 
 
 def _conditions(block: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

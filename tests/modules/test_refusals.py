@@ -4,10 +4,12 @@ The cases stand beside what else is tested of a module. All of them are refused 
 case, would take most of the time of these tests.
 """
 
+import re
+
 import pytest
 
 from tests.modules import test_bootstrap, test_database, test_function, test_network, test_proxy
-from tests.plans import plan_refusals
+from tests.plans import ROOT, plan_refusals
 
 CASES = {
     f"{module}_{case}": (module, arguments, phrase)
@@ -35,3 +37,16 @@ def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> Non
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("function_secret_by")])
 def test_a_refusal_repeats_no_secret(refusals: dict[str, str], case: str) -> None:
     assert "hunter" not in refusals[case]
+
+
+def test_tables_in_the_readmes_show_what_terraform_says(refusals: dict[str, str]) -> None:
+    """What is refused of a later change, and warnings, are tested elsewhere."""
+    said = " ".join(" ".join(refusals.values()).split())
+    rows = [
+        (readme.parent.name, row[1], row[2])
+        for readme in ROOT.glob("modules/*/README.md")
+        for row in re.finditer(r"^\| `(\S+)` \| an error \| (.*) \|$", readme.read_text(), re.MULTILINE)
+        if not row[1].startswith("terraform_data.") and "cannot change" not in row[2]
+    ]
+    assert len(rows) > 50
+    assert [row for row in rows if row[2] not in said] == []
