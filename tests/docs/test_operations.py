@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from build import docs
 from tests.docs.pages import ROOT, rows
+from tools import docs
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 LISTED = [text for row in rows(PAGE, "## Errors") for text in re.findall(r"`([^`]+)`", row[0])]
