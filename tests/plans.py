@@ -100,6 +100,16 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "reserved_concurrency": 20,
         **_ZIPS,
     },
+    "observability": {
+        "name": "app",
+        "network": {"location": _NETWORK["location"]},
+        "functions": [
+            {"name": "app", "timeout_seconds": 15, "reserved_concurrency": 400, "dead_letter_queue": "app-dead-letters"}
+        ],
+        "proxy": {"name": "app", "pool_size": 643, "borrow_timeout_seconds": 5},
+        "database": {"identifier": "app", "max_clients": 715, "memory_gib": 8, "storage_gib": 20},
+        "bootstrap": {"name": "app-bootstrap"},
+    },
 }
 
 # By case: wrong arguments, and a phrase of the message that refuses them.
