@@ -269,7 +269,7 @@ def state_as_planned(plan: Plan) -> dict[str, Any]:
             "instances": [
                 {
                     "schema_version": resource["schema_version"],
-                    "attributes": _known_once_made(resource) | resource["values"],
+                    "attributes": _known_once_made(resource) | resource.get("values", {}),
                     **({"index_key": resource["index"]} if "index" in resource else {}),
                 }
             ],
@@ -286,7 +286,7 @@ def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
     known |= {"aws_vpc": {"owner_id": "111122223333"}, "aws_db_instance": {"resource_id": "db-PLANNED"}}.get(
         resource["type"], {}
     )
-    if resource["values"].get("name_prefix"):
+    if resource.get("values", {}).get("name_prefix"):
         known["name"] = resource["address"]
     return known
 
