@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.modules import test_bootstrap, test_database, test_function, test_network, test_proxy
+from tests.modules import test_bootstrap, test_database, test_function, test_network, test_observability, test_proxy
 from tests.plans import ROOT, plan_refusals
 
 CASES = {
@@ -19,6 +19,7 @@ CASES = {
         "bootstrap": test_bootstrap.REFUSALS,
         "proxy": test_proxy.REFUSALS,
         "function": test_function.REFUSALS,
+        "observability": test_observability.REFUSALS,
     }.items()
     for case, (arguments, phrase) in cases.items()
 }
