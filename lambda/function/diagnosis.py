@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import time
+from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -36,7 +37,11 @@ def diagnose() -> dict[str, Any]:
             step = "certificate"
             found[step] = _certificate(plain, settings)
         step = "login"
-        found[step] = _log_in(settings)
+        with closing(_log_in(settings)) as connection, connection.cursor() as cursor:
+            found[step] = settings.user
+            step = "query"
+            cursor.execute("SELECT current_user, current_setting('server_version')")
+            found[step] = cursor.fetchone()
     except (OSError, Error, psycopg2.Error) as error:
         found |= {"failed": step, "error": type(error).__name__, "reason": str(error).strip()}
     return found
@@ -60,10 +65,5 @@ def _log_in(settings: Settings) -> Any:
     outcome = try_logins(settings, logins, timeout_seconds=settings.connect_timeout_seconds, factory=None)
     if isinstance(outcome, Error):
         raise outcome
-    try:
-        outcome.autocommit = True
-        with outcome.cursor() as cursor:
-            cursor.execute("SELECT current_user, current_setting('server_version')")
-            return cursor.fetchone()
-    finally:
-        outcome.close()
+    outcome.autocommit = True
+    return outcome

@@ -44,10 +44,17 @@ def _judged(name: str, found: Mapping[str, Finding]) -> Finding:
     return replace(finding, verdict="unknown", text=f"{finding.text} That follows from: {cause}.", fix="")
 
 
-def _cause(name: str, found: Mapping[str, Finding], seen: tuple[str, ...]) -> str:
-    finding = found[name]
-    if finding.verdict == "wrong":
-        for other in ("account", *finding.follows):
-            if other != name and other not in seen and other in found and found[other].verdict == "wrong":
-                return _cause(other, found, (*seen, name))
-    return name
+def _cause(name: str, found: Mapping[str, Finding], followed: tuple[str, ...]) -> str:
+    """Return the layer that this one follows from in the end; of layers that follow from each other, the first."""
+    path = (*followed, name)
+    causes = [other for other in ("account", *found[name].follows) if _is_wrong(other, found) and other != name]
+    if not _is_wrong(name, found) or not causes:
+        return name
+    if ahead := [other for other in causes if other not in path]:
+        return _cause(ahead[0], found, path)
+    circle = path[path.index(causes[0]) :]
+    return min(circle, key=list(found).index)
+
+
+def _is_wrong(name: str, found: Mapping[str, Finding]) -> bool:
+    return name in found and found[name].verdict == "wrong"

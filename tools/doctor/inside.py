@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from ssl import cert_time_to_seconds
 from typing import Any
 
@@ -11,8 +12,7 @@ from tools.doctor.site import NotJudged, Site, variables
 
 LEAST_DAYS = 30  # before which a certificate should have been replaced
 
-_STEPS = ("settings", "address", "server", "certificate", "login")
-# Answers of a proxy, or of a full server, in which the token was not what was wrong.
+_STEPS = ("settings", "address", "server", "certificate", "login", "query")
 _NO_ROOM = ("Timed-out waiting to acquire", "too many", "remaining connection slots", "Rate of connection")
 _BEHIND_THE_PROXY = "Request returned an error"
 
@@ -60,16 +60,17 @@ def token(site: Site) -> Finding:
     view = _reached(site, "login")
     what = "password" if view["settings"]["auth"] == "secret" else "token"
     user, reason = view["settings"]["user"], view.get("reason", "")
-    if view.get("failed") != "login":
-        return ok(f"accepted of {user}, PostgreSQL {view['login'][1]} answers")
-    if _BEHIND_THE_PROXY in reason:
+    if view.get("failed") is None:
+        return ok(f"accepted of {user}, PostgreSQL {view['query'][1]} answers")
+    if has_no_room(view):
+        accepted = view["failed"] == "query"
+        return ok(f"accepted of {user}") if accepted else unknown(f"Not judged, for no connection was free: {reason}.")
+    if view["failed"] == "query" or _BEHIND_THE_PROXY in reason:
         return wrong(
-            f"The database refuses the proxy: {reason}.",
-            f"make migrate ENV={site.environment} sets the password again.",
+            f"The {what} of {user} is accepted, but the database does not answer: {reason}.",
+            f"make migrate ENV={site.environment} sets the proxy's password again.",
             follows=("policy", "target", "secret", "login"),
         )
-    if any(words in reason for words in _NO_ROOM):
-        return unknown(f"No connection was free, so the {what} was not judged: {reason}.")
     if view["error"] == "LoginRefused":
         return wrong(
             f"The {what} of {user} is refused: {reason}.",
@@ -81,6 +82,11 @@ def token(site: Site) -> Finding:
         f"make logs ENV={site.environment} OF={'function' if site.proxy is None else 'proxy'} tells more.",
         follows=("subnets", "rules", "target"),
     )
+
+
+def has_no_room(view: Mapping[str, Any]) -> bool:
+    """Tell whether neither the server nor the proxy's pool had a connection free."""
+    return any(words in view.get("reason", "") for words in _NO_ROOM)
 
 
 def certificate(site: Site) -> Finding:

@@ -82,3 +82,5 @@ def _judge(site: Site, check: Check) -> Finding:
         return unknown(f"AWS did not tell: {error}")
     except BotoCoreError as error:
         return unknown(f"AWS did not tell: {error}")
+    except Exception as error:  # what an older function answers, or AWS newly says, must not hide the other layers
+        return unknown(f"The check itself failed: {type(error).__name__}: {error}.")

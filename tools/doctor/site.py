@@ -204,7 +204,7 @@ class Site:
             raise FunctionFailed(name, str(kind), str(message))
         if not isinstance(found, dict) or not ({"settings", "host", "failed"} & found.keys()):
             raise NotJudged(f"{name} does not know the diagnostic action: deploy its code of this tree.")
-        return found
+        return found | ({"reason": str(found["reason"]).rstrip(". ")} if "reason" in found else {})
 
     def _function(self, arn: str) -> dict[str, Any]:
         functions = self.client("lambda")

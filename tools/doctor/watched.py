@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tools.doctor.finding import Finding, ok, unknown, wrong
+from tools.doctor.inside import has_no_room
 from tools.doctor.site import Site
 
 HOUR_SECONDS = 3600
@@ -32,7 +33,7 @@ _OF_A_PROXY = {
 def sessions(site: Site) -> Finding:
     """Look at pinned sessions, the pool's use and borrow timeouts; without a proxy at the server's connections."""
     view = site.known_view("view")
-    if view.get("failed") == "login" and view.get("error") == "PoolExhausted":
+    if has_no_room(view):
         return wrong(
             f"No connection is free: {view['reason']}.",
             "Look for pinned sessions and long transactions (docs/pinning.md), or enlarge the pool.",

@@ -6,6 +6,8 @@ One stack, applied once. FAULTS is the table: what is broken, and the layer that
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import time
@@ -29,8 +31,11 @@ from local.certificates import Certificates
 from local.stack import ACCOUNT, REGION, Stack
 from tests import plans
 from tests.waiting import await_that
-from tools.doctor.layers import Layer, examine
-from tools.doctor.site import Site
+from tools.account import Place, place
+from tools.doctor.__main__ import main as doctor
+from tools.doctor.layers import LAYERS, Layer, examine
+from tools.doctor.site import Site, once
+from tools.status import PARTS
 
 ROOT = Path(__file__).parents[3]
 NAME = "app-prod"
@@ -63,8 +68,19 @@ class World:
             "TF_DATA_DIR": str(stack.folder_of("prod") / ".terraform"),
             "TF_CLI_CONFIG_FILE": str(plans.configuration()),
         }
-        self.state: str | None = None  # what Terraform shall say instead of the truth
+        self.state: Path | None = None  # what Terraform shall say instead of the truth
+        self.asks_terraform = False  # else its state is read from the file, which is quicker
         self._clients: dict[str, Any] = {}
+
+    def apply(self) -> None:
+        backend = f"-backend-config=path={self._state_file}"
+        for command in (["init", "-reconfigure", "-lockfile=readonly", backend], ["apply", "-auto-approve"]):
+            own = {} if command[0] == "apply" else {"TF_CLI_CONFIG_FILE": os.environ.get("TF_CLI_CONFIG_FILE", "")}
+            done = subprocess.run(
+                [*self.terraform, *command, "-no-color"], cwd=ROOT, env=self.stack.environment() | self.variables | own,
+                stdin=subprocess.DEVNULL, text=True, capture_output=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
@@ -72,17 +88,24 @@ class World:
         return self._clients[service]
 
     def examined(self) -> list[Layer]:
-        terraform = self.terraform if self.state is None else ["cat", self.state]
-        return examine(_Site(self.root, terraform))
+        file = self.state or self._state_file
+        return examine(_Site(self.root, self.terraform if self.asks_terraform else ["sh", "-c", f"cat {file}"]))
 
     def deployed(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.stack.folder_of("prod") / "terraform.tfstate").read_text())
+        state: dict[str, Any] = json.loads(self._state_file.read_text())
         return state
 
-    def says(self, folder: Path, state: dict[str, Any]) -> None:
-        path = folder / "state.json"
-        path.write_text(json.dumps(state))
-        self.state = str(path)
+    @property
+    def _state_file(self) -> Path:
+        return self.stack.folder_of("prod") / "terraform.tfstate"
+
+    @contextmanager
+    def says(self, state: dict[str, Any]) -> Iterator[None]:
+        """Let Terraform give another state."""
+        self.state = self._state_file.with_name("state.json")
+        self.state.write_text(json.dumps(state))
+        yield
+        self.state = None
 
     def output(self, name: str) -> Any:
         return self.deployed()["outputs"][name]["value"]
@@ -116,9 +139,10 @@ class World:
         ids = {group["GroupName"]: group["GroupId"] for group in groups}
         group = next(group for group in groups if group["GroupName"] == f"{NAME}-{tier}")
         [rule] = [
-            permission
+            {**permission, "UserIdGroupPairs": [pair]}
             for permission in group["IpPermissionsEgress" if way == "egress" else "IpPermissions"]
-            if permission["UserIdGroupPairs"][0]["GroupId"] == ids[f"{NAME}-{to_or_from}"]
+            for pair in permission["UserIdGroupPairs"]
+            if pair["GroupId"] == ids[f"{NAME}-{to_or_from}"]
         ]
         getattr(ec2, f"revoke_security_group_{way}")(GroupId=group["GroupId"], IpPermissions=[rule])
         self.cold()
@@ -177,13 +201,13 @@ class World:
         """Let the proxy present another certificate."""
         host = self.client("rds").describe_db_proxies(DBProxyName=NAME)["DBProxies"][0]["Endpoint"]
         listener = self.stack._proxies[NAME]
-        before = self.stack._certificates.host("proxy", host)
         presented = certificates.host("proxy", host)
         listener._tls.load_cert_chain(presented.certificate, presented.key)
         try:
             yield
         finally:
-            listener._tls.load_cert_chain(before.certificate, before.key)
+            own = self.stack._certificates.host("proxy", host)
+            listener._tls.load_cert_chain(own.certificate, own.key)
 
     @contextmanager
     def metric(self, name: str, value: float, **dimensions: str) -> Iterator[None]:
@@ -211,9 +235,17 @@ class World:
 
 
 class _Site(Site):
-    """A site whose clients are made once for all tests: a service's model takes a while to load."""
+    """A site whose clients and place are made once for all tests: models and parsers take a while to load."""
 
+    places: ClassVar[dict[str, Place]] = {}
     made: ClassVar[dict[tuple[str, str], Any]] = {}
+
+    @once
+    def place(self) -> Place:
+        key = os.environ["AWS_ACCESS_KEY_ID"]
+        if key not in self.places:
+            self.places[key] = place(self.root)
+        return self.places[key]
 
     def client(self, service: str) -> Any:
         key = (service, boto3.Session().get_credentials().access_key)
@@ -227,7 +259,6 @@ def _forget_metrics() -> None:
     from moto.cloudwatch.models import cloudwatch_backends  # noqa: PLC0415
 
     cloudwatch_backends[ACCOUNT][REGION].metric_data.clear()
-    cloudwatch_backends[ACCOUNT][REGION].aws_metric_data = []
 
 
 # --- account, state, quota ---
@@ -245,32 +276,31 @@ def credentials_that_nobody_knows(_: World) -> Iterator[None]:
 @fault("account")
 def credentials_of_another_account(world: World) -> Iterator[None]:
     text = json.dumps(world.deployed()).replace(f":{ACCOUNT}:", ":111122223333:")
-    world.says(world.stack.folder_of("prod"), json.loads(text))
-    yield
-    world.state = None
+    with world.says(json.loads(text)):
+        yield
 
 
 @fault("state")
 def a_backend_that_is_not_set_up(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TF_DATA_DIR", str(world.stack.folder_of("none")))
+        world.asks_terraform = True
         yield
+    world.asks_terraform = False
 
 
 @fault("state")
 def an_empty_state(world: World) -> Iterator[None]:
-    world.says(world.stack.folder_of("prod"), {})
-    yield
-    world.state = None
+    with world.says({}):
+        yield
 
 
 @fault("state")
 def a_resource_that_an_apply_left_half_made(world: World) -> Iterator[None]:
     state = world.deployed()
     next(part for part in state["resources"] if part["type"] == "aws_sqs_queue")["instances"][0]["status"] = "tainted"
-    world.says(world.stack.folder_of("prod"), state)
-    yield
-    world.state = None
+    with world.says(state):
+        yield
 
 
 @fault("state")
@@ -311,12 +341,13 @@ def an_account_with_too_small_a_limit(world: World) -> Iterator[None]:
 def a_function_that_fell_idle(world: World) -> Iterator[None]:
     world.stack.control_plane.fall_idle(NAME)
     yield
-    await_that(lambda: _wakes(world))
+    for qualifier in ("$LATEST", ALIAS):
+        await_that(lambda qualifier=qualifier: _wakes(world, qualifier))
 
 
-def _wakes(world: World) -> bool:
+def _wakes(world: World, qualifier: str) -> bool:
     try:
-        world.client("lambda").invoke(FunctionName=f"{NAME}:{ALIAS}", Payload=b"{}")
+        world.client("lambda").invoke(FunctionName=NAME, Qualifier=qualifier, Payload=b"{}")
     except ClientError:
         return False
     return True
@@ -324,10 +355,17 @@ def _wakes(world: World) -> bool:
 
 @fault("function")
 def a_layer_of_another_architecture(world: World) -> Iterator[None]:
-    content = (ROOT / "build" / "output" / "function.zip").read_bytes()
-    with world.version(code={"ZipFile": content, "Architectures": ["arm64"]}):
+    functions = world.client("lambda")
+    [layer] = functions.get_function_configuration(FunctionName=NAME)["Layers"]
+    other = functions.publish_layer_version(
+        LayerName=NAME,
+        Content={"ZipFile": (ROOT / "build" / "output" / "layer-x86_64.zip").read_bytes()},
+        CompatibleArchitectures=["arm64"],
+    )
+    functions.update_function_configuration(FunctionName=NAME, Layers=[other["LayerVersionArn"]])
+    with world.version():
         yield
-    world.client("lambda").update_function_code(FunctionName=NAME, ZipFile=content, Architectures=["x86_64"])
+    functions.update_function_configuration(FunctionName=NAME, Layers=[layer["Arn"]])
 
 
 @fault("function")
@@ -664,9 +702,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     if shutil.which("terraform") is None:
         pytest.fail("Terraform is missing: install 1.11 or newer.")
     with Stack(tmp_path_factory.mktemp("stack")) as stack:
-        done = make(stack, "deploy", "AUTO_APPROVE=1")
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-        yield World(stack)
+        world = World(stack)
+        world.apply()
+        yield world
 
 
 @pytest.fixture(autouse=True)
@@ -681,6 +719,50 @@ def make(stack: Stack, target: str, *arguments: str) -> subprocess.CompletedProc
         ["make", target, "ENV=prod", *arguments], cwd=ROOT, env=stack.environment(), stdin=subprocess.DEVNULL,
         text=True, capture_output=True, check=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def by_make(world: World) -> subprocess.CompletedProcess[str]:
+    return make(world.stack, "doctor", "JSON=1")
+
+
+def test_make_prints_json_within_twenty_seconds(by_make: subprocess.CompletedProcess[str]) -> None:
+    document = json.loads(by_make.stdout)
+    assert by_make.returncode == 0, by_make.stdout
+    assert [layer["layer"] for layer in document["layers"]] == list(LAYERS)
+    assert document["wrong"] == 0
+    assert document["seconds"] < 20
+
+
+def test_the_exit_status_counts_the_wrong_layers(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    with world.says({}):
+        assert world.state is not None
+        status = doctor([str(world.root), "sh", "-c", f"cat {world.state}"])
+    said = capsys.readouterr().out.splitlines()
+    assert status == len([line for line in said if line.startswith("wrong")]) == 1
+    assert len(said) == len(LAYERS) + 1
+
+
+def test_status_is_one_screen(world: World) -> None:
+    done = make(world.stack, "status")
+    told = dict(line.split(maxsplit=1) for line in done.stdout.replace("connects to", "connects").splitlines()[1:])
+    assert done.returncode == 0, done.stderr
+    assert list(told) == [name.split()[0] for name in PARTS]
+    assert told["function"].startswith(f"{NAME} version 1 of 20")
+    assert told["connects"].endswith(":5432/app as app")
+    assert re.fullmatch(r"\d+ of \d+ now", told["connections"])
+    assert told["migration"].startswith("0001_users.sql at 20")
+    assert "application 20" in told["rotation"]
+    assert not any("unknown" in text for text in told.values()), told
+
+
+def test_logs_hold_what_both_functions_wrote(world: World) -> None:
+    done = make(world.stack, "logs")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\S+ function  .*\"event\": \"connected\"", done.stdout, re.MULTILINE)
+    assert re.search(r"^\S+ bootstrap .*\"action\": \"diagnose\"", done.stdout, re.MULTILINE)
+    of_one = make(world.stack, "logs", "OF=bootstrap").stdout
+    assert " function " not in of_one
 
 
 def named(layers: list[Layer], verdict: str) -> list[str]:
