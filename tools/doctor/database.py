@@ -51,7 +51,7 @@ def target(site: Site) -> Finding:
             words = IN_PLAIN_WORDS.get(reason or state, "AWS gives no reason").partition(":")[0]
             said = f": {health['Description']}" if health.get("Description") else ""
             return wrong(
-                f"{words[0].upper()}{words[1:]} ({state} {reason}{said}).".replace(" )", ")"),
+                f"{words[0].upper()}{words[1:]} ({' '.join(filter(None, (state, reason)))}{said}).",
                 FIX_BY_REASON.get(reason, "Wait: it takes minutes.").format(environment=environment),
                 follows=("subnets", "rules", "policy", "secret", "login"),
             )
