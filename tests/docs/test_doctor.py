@@ -37,7 +37,7 @@ def _wrong_lines() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "wrong":
                 text = _text(node.args[0])
-                if text is not None and text.strip("… :."):
+                if text is not None and text.strip("… :.()"):
                     yield text
 
 
