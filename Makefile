@@ -13,13 +13,16 @@ endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 
-# What a user may set: the first five on the command line only, the others in the environment too.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+# What a user may set: the first eight on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
 ENV          ?=
 ACTION       ?=
 FILE         ?=
 AUTO_APPROVE ?=
 ARCH         ?=
+OF           ?=
+FOLLOW       ?=
+JSON         ?=
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
 LOCAL_STACK  ?=
@@ -32,7 +35,7 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
   $(eval override $(name) := $$(value $(name))))
 export EVENT LOCAL_PORT SAMPLE SARIF SEED
 
@@ -48,6 +51,9 @@ $(eval $(call one-of,ACTION,apply plan record,))
 $(eval $(call one-of,FILE,$(notdir $(wildcard lambda/bootstrap/migrations/*.sql)),))
 $(eval $(call one-of,AUTO_APPROVE,1,))
 $(eval $(call one-of,ARCH,x86_64 arm64,))
+$(eval $(call one-of,OF,function bootstrap proxy database,))
+$(eval $(call one-of,FOLLOW,1,))
+$(eval $(call one-of,JSON,1,))
 override ACTION := $(or $(ACTION),apply)
 override ARCH   := $(or $(ARCH),x86_64)
 
@@ -105,20 +111,24 @@ define init
 @$(TF) state pull | $(TOOLS)/python -m tools.account terraform/$(ENV)
 endef
 
-# First what a broken-off apply made is kept; then log groups that AWS made again are adopted by a second plan.
+# First what a broken-off apply made is kept; then log groups that AWS made again are adopted by a second plan. At the end
+# stands what the plan comes to. Its JSON is asked for once, since that takes seconds.
 define make-plan
 $(init)
 @$(TF) state pull | $(TOOLS)/python -m tools.mend $(TF)
 @$(TF) plan -input=false -out=$(PLAN)
+@umask 077; $(TF) show -json $(PLAN) >$(PLAN).json
 @trap 'rm -f $(LEFTOVERS)' EXIT; \
-  $(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.leftovers $(LEFTOVERS); \
-  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN)
-@$(TF) show -json $(PLAN) | $(TOOLS)/python -m tools.preflight
+  $(TOOLS)/python -m tools.leftovers $(LEFTOVERS) <$(PLAN).json; \
+  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN); \
+  [ ! -e $(LEFTOVERS) ] || $(TF) show -json $(PLAN) >$(PLAN).json
+@$(TOOLS)/python -m tools.preflight <$(PLAN).json
+@$(TOOLS)/python -m tools.plan_summary $(ENV) $(if $(filter plan,$@),--markdown $(PLAN).md) <$(PLAN).json
 endef
 
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
 confirm = $(TOOLS)/python -m tools.account terraform/$(ENV) --ask "$(1)" $(if $(AUTO_APPROVE),--yes) \
-  || { rm -f $(PLAN); exit 1; }
+  || { rm -f $(PLAN) $(PLAN).json; exit 1; }
 
 # $(call output,name): an ARN among the outputs of ENV, for "$$output".
 output = output=$$($(TF) output -raw $(1) 2>/dev/null) && [[ $$output == arn:* ]] \
@@ -143,14 +153,18 @@ demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it start
 # A plan that is shown is of one make alone: no other can put another in its place while the question is open.
 deploy destroy reboot: override PLAN = $(PLANS)/$(ENV)-$$PPID.tfplan
 
-plan: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= would change, and save that plan
+plan: environment package terraform-version .venv/tools/requirements.txt ## Show what ENV= would change and what follows, and save that plan
 	$(make-plan)
+	@rm -f $(PLAN).json
 
 deploy: environment package terraform-version .venv/tools/requirements.txt ## Apply a plan of ENV= after asking, wait for the proxy, then invoke the function once
 	$(make-plan)
-	@$(call confirm,Apply this plan to $(ENV)?)
-	@$(TF) apply -input=false $(PLAN)
-	@rm -f $(PLAN)
+	@changed=$$($(TOOLS)/python -m tools.plan_summary $(ENV) --changed <$(PLAN).json); \
+	  if [ "$$changed" = yes ]; then \
+	    $(call confirm,Apply this plan to $(ENV)?); \
+	    $(TF) apply -input=false $(PLAN); \
+	  fi
+	@rm -f $(PLAN) $(PLAN).json
 	@$(TF) output -json | $(TOOLS)/python -m tools.await_target
 	@$(MAKE) invoke ENV=$(ENV) LOCAL_STACK=$(LOCAL_STACK)
 	@$(call output,function_arn); $(TOOLS)/python -m tools.prune "$$output"
@@ -184,12 +198,22 @@ reboot: environment package .venv/tools/requirements.txt ## Reboot the instance 
 	  $(TOOLS)/python -m tools.reboot "$$database" "$$region"
 	@$(TF) apply -input=false -auto-approve -target=$(STARTED_WITH) -replace=$(STARTED_WITH) >/dev/null
 
+doctor: environment .venv/tools/requirements.txt ## Say layer by layer what is wrong with ENV= and how to mend it; change nothing (JSON=1: for programs)
+	@$(TOOLS)/python -m tools.doctor $(if $(JSON),--json) terraform/$(ENV) $(TF)
+
+status: environment .venv/tools/requirements.txt ## Show versions, endpoints, connections, migration, rotation and alarms of ENV=
+	@$(call output,function_arn); $(TOOLS)/python -m tools.status terraform/$(ENV) $(TF)
+
+logs: environment .venv/tools/requirements.txt ## Print what ENV= logged in the last hour (OF=function|bootstrap|proxy|database; FOLLOW=1: and what comes)
+	@$(call output,function_arn); $(TF) output -json \
+	  | $(TOOLS)/python -m tools.logs $(if $(OF),--of $(OF)) $(if $(FOLLOW),--follow)
+
 psql: environment .venv/tools/requirements.txt ## Open psql as the application's user of ENV=; on AWS, say how
 	@$(call output,function_arn); $(TOOLS)/python -m tools.psql "$$output"
 
 environment:
 	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev). Only the command line counts))
-	@$(if $(LOCAL_STACK),echo "On the local stack at $(AWS_ENDPOINT_URL); 'make demo-down' leads back to AWS.")
+	@$(if $(LOCAL_STACK),$(if $(JSON),:,echo "On the local stack at $(AWS_ENDPOINT_URL); 'make demo-down' leads back to AWS."))
 
 terraform-version:
 	@$(PYTHON) -m tools.terraform $(TERRAFORM)
@@ -298,4 +322,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations
+.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations

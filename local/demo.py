@@ -1,4 +1,4 @@
-"""The demonstration: bring the stack up, deploy prod, invoke it, plan again, send a storm, say how to look around."""
+"""The demonstration: a stack, prod deployed and invoked, a second plan, a storm, the doctor, and where to look."""
 
 import os
 import re
@@ -29,6 +29,8 @@ def run(directory: Path, *, port: int = 0) -> int:
         print("  " + _no_changes(directory))
         _say("A storm: each execution environment holds its connection")
         print(storm.run())
+        _say("make doctor ENV=prod")
+        print(_doctor(directory))
         _say("Look around")
         print(_hints(directory))
     except KeyboardInterrupt:
@@ -91,6 +93,12 @@ def _no_changes(directory: Path) -> str:
     )
 
 
+def _doctor(directory: Path) -> str:
+    """Examine what was deployed; RuntimeError where something is wrong."""
+    lines = _lines(["make", "doctor", "ENV=prod", _here(directory)], directory / "doctor.log")
+    return "".join(f"  {line}" for line in lines if not line.startswith("On the local stack")).rstrip()
+
+
 def _lines(command: list[str], log: Path) -> Iterator[str]:
     """Yield what a command prints; it has a session of its own, so that an interrupt reaches Terraform just once."""
     environment = {**os.environ, "TF_CLI_ARGS": "-no-color"}
@@ -116,9 +124,13 @@ def _lines(command: list[str], log: Path) -> Iterator[str]:
 
 
 def _hints(directory: Path) -> str:
+    pictures = {str(path): "the dashboard during a storm" for path in sorted(Path("docs").glob("dashboard.*"))}
     return "\n".join(
         f"  {what:<28} {how}"
         for what, how in {
+            **pictures,
+            "make status ENV=prod": "versions, endpoints, connections, migration, rotation and alarms on one screen",
+            "make logs ENV=prod FOLLOW=1": "what both functions log",
             "make invoke ENV=prod": "invoke the function again",
             "make psql ENV=prod": "a session as the application's user, through the proxy, with a fresh token",
             f"{directory}/logs/": "what the functions log, a file each",

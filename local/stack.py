@@ -391,18 +391,18 @@ class Stack(Events):
 
     def _lead_here(self, function: FunctionVersion, variables: dict[str, str]) -> dict[str, str]:
         """Add where libpq finds the host on this machine, and the roots of the local authority in place of AWS's."""
+        led = {}
+        if authority := _authority(variables.get("PGSSLROOTCERT", ""), function):
+            led["PGSSLROOTCERT"] = str(self._certificates.ca_file(authority))
         endpoint = self._endpoints.get(variables.get("PGHOST", ""))
         if endpoint is None:
-            return variables
+            return variables | led
         if reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
             port = endpoint.listener.port
         else:
             _log.warning("%s cannot reach %s: no path of security groups", function.name, variables["PGHOST"])
             port = self._nowhere.getsockname()[1]  # packets that a security group drops are never answered
-        led = {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(port)}
-        if authority := _authority(variables.get("PGSSLROOTCERT", ""), function):
-            led["PGSSLROOTCERT"] = str(self._certificates.ca_file(authority))
-        return variables | led
+        return variables | led | {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(port)}
 
     def _write_endpoints(self) -> None:
         """Tell `make psql` where each host name leads to."""

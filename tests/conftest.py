@@ -22,6 +22,7 @@ def pytest_configure() -> None:
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/terraform/test_restore.py",
+    "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",
     "tests/modules/test_database_changes.py",
     "tests/modules/test_database_window.py",

@@ -30,9 +30,24 @@ case "$*" in
 *" plan "*) for last; do :; done; echo x >>"$home/plans"; wc -l <"$home/plans" >"${last#-out=}"; echo "$last" ;;
 *" apply "*) for last; do :; done; cat "$last" >>"$home/applied" ;;
 *" output "*) cat "$home/output" ;;
-*" show "*) echo '{}' ;;
+*" show "*) cat "$home/plan" ;;
 esac
 """
+
+
+CHANGED = json.dumps(
+    {
+        "applyable": True,
+        "resource_changes": [
+            {
+                "address": "module.proxy.aws_db_proxy_target.main",
+                "type": "aws_db_proxy_target",
+                "mode": "managed",
+                "change": {"actions": ["delete"], "before": {}, "after": None},
+            }
+        ],
+    }
+)
 
 
 def make(*arguments: str, tree: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -87,6 +102,7 @@ def stack(plane: ControlPlane, tmp_path: Path) -> Iterator[Stack]:
     program.chmod(0o755)
     program.with_name("state").touch()
     program.with_name("output").write_text("{}")
+    program.with_name("plan").write_text(CHANGED)
     folder = tmp_path / "stack"
     (folder / "dev").mkdir(parents=True)
     record = Record(folder)
@@ -152,7 +168,9 @@ def test_an_environment_is_named_on_the_command_line_and_nowhere_else(option):
     assert "--yes" not in make("destroy", "-n", "ENV=prod", *option, AUTO_APPROVE="1").stdout
 
 
-@pytest.mark.parametrize("name", ["ENV", "ACTION", "ARCH", "AUTO_APPROVE", "LOCAL_STACK", "EVENT", "TERRAFORM"])
+@pytest.mark.parametrize(
+    "name", ["ENV", "ACTION", "ARCH", "AUTO_APPROVE", "OF", "FOLLOW", "JSON", "LOCAL_STACK", "EVENT", "TERRAFORM"]
+)
 @pytest.mark.parametrize("text", ["$(shell touch {0})", "x; touch {0}; `touch {0}`; '; touch {0}; '\"; touch {0}; \""])
 def test_no_text_that_is_given_is_run(name, text, trap, stack):
     given = {"ENV": "ENV=dev", "TERRAFORM": f"TERRAFORM={stack.program}", "LOCAL_STACK": f"LOCAL_STACK={stack.folder}"}
@@ -164,6 +182,19 @@ def test_no_text_that_is_given_is_run(name, text, trap, stack):
 # What make or a shell could change. Only blanks before the first character are lost, on the command line.
 EVENT = """{"sql": "id = $1", "all": "$$ $(shell false) ${HOME} `false` $(ENV)",
   "quotes": "it's \\"so\\" # % & | ; <> \\\\",  "spaces":  "ä\\t" } """
+
+
+def test_whoever_reads_enough_of_an_answer_sees_no_traceback(stack):
+    """As in `make invoke | head -1`."""
+    events = stack.plane.events
+    stack.program.with_name("output").write_text(Account.of(stack.plane).function("piped")["FunctionArn"])
+    events.answer = lambda *_: Invocation("1", json.dumps(["line"] * 100_000).encode(), None, "")
+    command = f"make invoke ENV=dev {' '.join(stack.led_here)} | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=environment(), text=True, capture_output=True, check=False
+    )
+    assert done.stdout
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("way", ["command line", "environment"])
@@ -199,7 +230,16 @@ def test_an_old_terraform_is_one_clear_line(old_terraform):
     assert "Terraform 1.10.5 is too old: 1.11 or newer is needed." in done.stderr
 
 
-@pytest.mark.parametrize("target", ["invoke", "migrate", "psql", "reboot"])
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("OF", "function bootstrap proxy database"), ("FOLLOW", "1"), ("JSON", "1")]
+)
+def test_a_choice_that_is_none_is_refused_with_the_list(name, allowed):
+    done = make("logs", "ENV=dev", f"{name}=all")
+    assert done.returncode != 0
+    assert f"{name} must be one of: {allowed}" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["invoke", "migrate", "psql", "reboot", "logs", "status"])
 def test_what_is_not_deployed_is_one_clear_line(target, stack):
     done = stack.make(target, "ENV=dev")
     assert done.returncode != 0
@@ -367,6 +407,43 @@ def test_the_question_names_account_region_and_endpoint_and_no_is_no(stack, targ
     assert list(stack.folder.rglob("*.tfplan")) == []
 
 
+def test_what_follows_from_a_plan_is_said_before_the_question(stack):
+    stack.holds(HERE)
+    done = stack.make("deploy", "ENV=dev")
+    said, _, asked = done.stdout.partition("Apply this plan to dev?")
+    assert "0 to add, 0 to change, 0 to replace, 1 to destroy" in said
+    assert "Cuts connections:\n  module.proxy.aws_db_proxy_target.main: deleted" in said
+    assert asked
+    assert list(stack.folder.rglob("*.md")) == []
+
+
+def test_nothing_changed_asks_nothing_and_applies_nothing(stack):
+    stack.holds(HERE)
+    stack.program.with_name("plan").write_text('{"applyable": false}')
+    done = stack.make("deploy", "ENV=dev")
+    assert "Nothing to change in dev." in done.stdout
+    assert "[yes/no]" not in done.stdout
+    assert " apply " not in stack.says("calls")
+    assert list(stack.folder.rglob("*.tfplan")) == []
+
+
+def test_a_summary_that_fails_applies_nothing(stack):
+    stack.holds(HERE)
+    stack.program.with_name("plan").write_text("no JSON")
+    done = stack.make("deploy", "ENV=dev", "AUTO_APPROVE=1")
+    assert done.returncode != 0
+    assert " apply " not in stack.says("calls")
+
+
+def test_plan_writes_its_summary_for_a_pull_request_beside_the_plan(stack):
+    stack.holds(HERE)
+    done = stack.make("plan", "ENV=dev")
+    page = stack.folder / "dev" / "dev.tfplan.md"
+    assert done.returncode == 0, done.stderr
+    assert f"The summary for a pull request is in {page}." in done.stdout
+    assert "`module.proxy.aws_db_proxy_target.main`: deleted" in page.read_text()
+
+
 def test_the_yes_applies_the_plan_that_was_shown(stack):
     """Even if others plan while the question is open."""
     stack.holds(HERE)
@@ -392,7 +469,7 @@ def test_the_yes_applies_the_plan_that_was_shown(stack):
 def test_every_plan_is_kept_with_its_stack(stack):
     assert f"-out={stack.folder}/dev/dev.tfplan" in stack.make("plan", "-n", "ENV=dev").stdout
     aws = make("plan", "deploy", "-n", "ENV=dev", "LOCAL_STACK=").stdout
-    plans = dict.fromkeys(re.findall(r"-out=(\S+)", aws))
+    plans = dict.fromkeys(re.findall(r"-out=([^\s;]+)", aws))
     assert list(plans) == [f"{ROOT}/build/output/dev.tfplan", f"{ROOT}/build/output/dev-$PPID.tfplan"]
 
 

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> str | None:
     try:
         if given.ask:
             return _ask(given.root, given.ask, yes=given.yes)
-        arns = [given.arn] if given.arn else list(_arns(json.loads(sys.stdin.read() or "{}")))
+        arns = [given.arn] if given.arn else list(arns_of(json.loads(sys.stdin.read() or "{}")))
         return refusal(given.root, arns, place(given.root)) if arns else None
     except (BotoCoreError, ClientError) as error:
         return f"Who calls is not known: {error}"
@@ -87,6 +87,16 @@ def refusal(root: Path, arns: Iterable[str], here: Place) -> str | None:
     return None
 
 
+def arns_of(state: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the ARNs of what the root's own provider manages."""
+    for resource in state.get("resources", []):
+        if resource["mode"] == "managed" and resource["provider"] == _PROVIDER:
+            for instance in resource["instances"]:
+                arn = (instance.get("attributes") or {}).get("arn")
+                if isinstance(arn, str) and arn.count(":") >= 5:
+                    yield arn
+
+
 def _ask(root: Path, question: str, *, yes: bool) -> str | None:
     here = place(root)
     print(f"{question}\n  {here}", flush=True)
@@ -101,16 +111,6 @@ def _ask(root: Path, question: str, *, yes: bool) -> str | None:
     if (now := place(root)) != here:
         return f"Nothing was changed: meanwhile you are in {now}."
     return None
-
-
-def _arns(state: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the ARNs of what the root's own provider manages."""
-    for resource in state.get("resources", []):
-        if resource["mode"] == "managed" and resource["provider"] == _PROVIDER:
-            for instance in resource["instances"]:
-                arn = (instance.get("attributes") or {}).get("arn")
-                if isinstance(arn, str) and arn.count(":") >= 5:
-                    yield arn
 
 
 def _blocks(root: Path) -> Any:

@@ -15,6 +15,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.pipe import quietly
+
 # Longer than any function may run (15 minutes), and never a second invocation of work that may have been done.
 PATIENT = Config(read_timeout=910, retries={"max_attempts": 0})
 
@@ -128,4 +130,4 @@ def _readable(answer: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    quietly(main, *sys.argv[1:3])

@@ -2,6 +2,7 @@
 
 {"action": "apply"}    what Terraform invokes; does nothing the second time
 {"action": "plan"}     list what apply would do
+{"action": "diagnose"}    say what keeps users out and what waits, for make doctor
 {"action": "record", "file": "0007_large.sql"}    record the next migration as applied, which a person ran by hand
 {"SecretId": …, "ClientRequestToken": …, "Step": …}    Secrets Manager's rotation
 """
@@ -15,6 +16,7 @@ from typing import Any
 from psycopg2 import extensions
 
 from .database import connect, exclusive
+from .diagnosis import diagnose
 from .errors import BootstrapError, EventError, SettingsError
 from .log import log
 from .migration_files import Migration, pending, read_migrations
@@ -51,13 +53,15 @@ def _act(event: Mapping[str, Any]) -> dict[str, Any]:
             return apply(settings, store)
         case {"action": "plan"}:
             return plan(settings, store)
+        case {"action": "diagnose"}:
+            return diagnose(settings, store, lambda: _master(settings, store), lambda: read_migrations(MIGRATIONS))
         case {"action": "record", "file": str(file)}:
             with closing(connect(settings, _master(settings, store))) as connection:
                 record(connection, settings, read_migrations(MIGRATIONS), file)
             return {"recorded": file}
     raise EventError(
-        'The event must be {"action": "apply"}, {"action": "plan"}, {"action": "record", "file": "0007_large.sql"}'
-        " or a rotation step."
+        'The event must be {"action": "apply"}, {"action": "plan"}, {"action": "diagnose"},'
+        ' {"action": "record", "file": "0007_large.sql"} or a rotation step.'
     )
 
 

@@ -37,6 +37,16 @@ def applied_migrations(cursor: extensions.cursor, settings: Settings) -> dict[st
     return dict(cursor.fetchall())
 
 
+def last_applied(cursor: extensions.cursor, settings: Settings) -> tuple[str, str] | None:
+    """Return the file that was applied last and when, in ISO 8601; None when there is none."""
+    if not _ledger_exists(cursor, settings):
+        return None
+    last = sql.SQL("SELECT name, applied_at AT TIME ZONE 'UTC' FROM {} ORDER BY 2 DESC, 1 DESC LIMIT 1")
+    cursor.execute(last.format(_ledger(settings)))
+    found: tuple[str, datetime] | None = cursor.fetchone()
+    return (found[0], f"{found[1]:%Y-%m-%dT%H:%M:%SZ}") if found else None
+
+
 def create_ledger(cursor: extensions.cursor, settings: Settings) -> None:
     """Make the application's table of applied files, which its owner may add to and nobody may change.
 

@@ -10,8 +10,12 @@ from lambda_postgres import connection, warm
 warm()
 
 
-def handler(_event: object, context: Any) -> dict[str, Any]:
+def handler(event: object, context: Any) -> dict[str, Any]:
     """Answer an API Gateway request with the first ten users."""
+    if event == {"lambda_postgres": "diagnose"}:  # sent by make doctor where DB_DIAGNOSE says that these lines are here
+        from diagnosis import diagnose  # noqa: PLC0415
+
+        return diagnose()
     with connection(context) as conn, conn.cursor() as cursor:
         cursor.execute("SELECT id, name, created_at FROM users ORDER BY id LIMIT 10")
         users = [{"id": key, "name": name, "created_at": created.isoformat()} for key, name, created in cursor]

@@ -55,6 +55,7 @@ module "function" {
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 20
+  environment          = { DB_DIAGNOSE = "1" } # make doctor may ask the function what it sees
 }
 
 module "observability" {

@@ -65,6 +65,7 @@ module "function" {
   package              = local.packages.function
   layer                = local.packages.layer
   reserved_concurrency = 400
+  environment          = { DB_DIAGNOSE = "1" } # make doctor may ask the function what it sees
 }
 
 module "observability" {

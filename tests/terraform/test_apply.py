@@ -17,6 +17,7 @@ import pytest
 from local.stack import Stack
 from tests import plans
 from tests.local.deployment import Load
+from tools import plan_summary
 from tools.await_target import await_target
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ class Life:
     outputs: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
     second_plan: int = -1
+    shown: dict[str, Any] = field(default_factory=dict, repr=False)
     sabotage: dict[str, str] = field(default_factory=dict)
     switches: "dict[str, Switch]" = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
@@ -49,6 +51,10 @@ class Life:
         self._await_targets()
         self.answer = self.invoke()
         self.second_plan = self._plan(f"-out={self.folder / 'second.tfplan'}").returncode
+        self.shown = {
+            name: json.loads(self._terraform("show", "-json", str(self.folder / f"{name}.tfplan")).stdout)
+            for name in ("create", "second")
+        }
         self.secrets = {
             "master password": self._password(self.outputs["master_secret_arn"]),
             "application password": self._password(self.outputs["application"]["secret_arn"]),
@@ -327,6 +333,17 @@ def test_a_proxy_made_beside_and_then_led_to_or_one_apply_back_fail_no_invocatio
     assert seen.load.failures == []
     assert min(seen.load.done.values()) >= 5
     assert seen.second_plan == NO_CHANGES
+
+
+def test_make_asks_about_the_first_plan_and_not_about_the_second(life: Life) -> None:
+    """make deploy asks where tools.plan_summary finds something to apply."""
+    assert {name: plan_summary.is_changed(document) for name, document in life.shown.items()} == {
+        "create": True,
+        "second": False,
+    }
+    summary = plan_summary.summarise(life.shown["create"])
+    assert (len(summary.add) > 60, summary.change, summary.destroy) == (True, (), ())
+    assert summary.consequences == {}
 
 
 def test_a_protected_environment_is_not_destroyed(lives: dict[str, Life]) -> None:

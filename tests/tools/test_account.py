@@ -146,7 +146,7 @@ def test_terraform_alone_destroys_nothing_of_another_account_once_the_list_is_fi
     assert terraform("init", "-lockfile=readonly", f"-plugin-dir={plans.installed_provider()}").returncode == 0
     made = terraform("apply", "-auto-approve", "-no-color")
     assert made.returncode == 0, made.stderr
-    arns = list(account._arns(state()))
+    arns = list(account.arns_of(state()))
     assert account.refusal(tmp_path, arns, account.place(tmp_path)) is None
     assert f"is of account {HERE}" in (account.refusal(tmp_path, arns, account.Place(ELSEWHERE, "us-east-1", "")) or "")
 
@@ -156,7 +156,7 @@ def test_terraform_alone_destroys_nothing_of_another_account_once_the_list_is_fi
     refused = terraform("destroy", "-auto-approve", "-no-color", **elsewhere(), **filled_in)
     assert refused.returncode != 0
     assert "AWS account ID not allowed" in " ".join(refused.stderr.split())
-    assert list(account._arns(state())) == arns
+    assert list(account.arns_of(state())) == arns
 
     assert terraform("destroy", "-auto-approve", **elsewhere()).returncode == 0
     assert state()["resources"] == []

@@ -16,6 +16,7 @@ from local.aws.corrections import (
     proxies,
     roles,
     secrets,
+    simulation,
     snapshots,
 )
 from local.aws.moto import Moto
@@ -35,6 +36,7 @@ _ROOMS = (
     roles,
     snapshots,
     logs,
+    simulation,
 )
 
 

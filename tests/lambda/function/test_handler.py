@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -59,3 +60,16 @@ def test_an_error_fails_the_invocation(database):
     database.cursor.execute.side_effect = lambda_postgres.ConnectionLost("db", "gone", committed=None)
     with pytest.raises(lambda_postgres.ConnectionLost):
         load().handler({}, None)
+
+
+def test_make_doctor_s_event_is_answered_and_nothing_is_lent(database, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diagnosis", mock.Mock(diagnose=lambda: {"settings": {}}))
+    assert load().handler({"lambda_postgres": "diagnose"}, None) == {"settings": {}}
+    database.lend.assert_not_called()
+
+
+@pytest.mark.parametrize("event", [{"lambda_postgres": "other"}, {"lambda_postgres": "diagnose", "id": 1}, None, []])
+@pytest.mark.usefixtures("database")
+def test_no_other_event_is_taken_for_it(event):
+    assert load().handler(event, None)["statusCode"] == 200
+    assert "diagnosis" not in sys.modules
