@@ -761,8 +761,6 @@ def test_logs_hold_what_both_functions_wrote(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\S+ function  .*\"event\": \"connected\"", done.stdout, re.MULTILINE)
     assert re.search(r"^\S+ bootstrap .*\"action\": \"diagnose\"", done.stdout, re.MULTILINE)
-    of_one = make(world.stack, "logs", "OF=bootstrap").stdout
-    assert " function " not in of_one
 
 
 def named(layers: list[Layer], verdict: str) -> list[str]:
