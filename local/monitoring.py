@@ -1,7 +1,7 @@
 """What the stack's parts report each minute, published as CloudWatch has it; then the alarms are evaluated.
 
-RDS User Guide, "Monitoring RDS Proxy metrics with Amazon CloudWatch" and "Amazon CloudWatch metrics for Amazon RDS"; SQS
-Developer Guide, "Available CloudWatch metrics". A stand-in is one node: the sum over a proxy's nodes is its own value.
+RDS User Guide, "Monitoring RDS Proxy metrics with Amazon CloudWatch", "Amazon CloudWatch metrics for Amazon RDS"; SQS
+Developer Guide, "Available CloudWatch metrics". A stand-in is one node: the sum over the nodes is its own value.
 """
 
 from __future__ import annotations
