@@ -100,6 +100,16 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "reserved_concurrency": 20,
         **_ZIPS,
     },
+    "observability": {
+        "name": "app",
+        "network": {"location": _NETWORK["location"]},
+        "functions": [
+            {"name": "app", "timeout_seconds": 15, "reserved_concurrency": 400, "dead_letter_queue": "app-dead-letters"}
+        ],
+        "proxy": {"name": "app", "pool_size": 643, "borrow_timeout_seconds": 5},
+        "database": {"identifier": "app", "max_clients": 715, "memory_gib": 8, "storage_gib": 20},
+        "bootstrap": {"name": "app-bootstrap"},
+    },
 }
 
 # By case: wrong arguments, and a phrase of the message that refuses them.
@@ -259,7 +269,7 @@ def state_as_planned(plan: Plan) -> dict[str, Any]:
             "instances": [
                 {
                     "schema_version": resource["schema_version"],
-                    "attributes": _known_once_made(resource) | resource["values"],
+                    "attributes": _known_once_made(resource) | resource.get("values", {}),
                     **({"index_key": resource["index"]} if "index" in resource else {}),
                 }
             ],
@@ -276,7 +286,7 @@ def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
     known |= {"aws_vpc": {"owner_id": "111122223333"}, "aws_db_instance": {"resource_id": "db-PLANNED"}}.get(
         resource["type"], {}
     )
-    if resource["values"].get("name_prefix"):
+    if resource.get("values", {}).get("name_prefix"):
         known["name"] = resource["address"]
     return known
 

@@ -31,3 +31,8 @@ output "function_arn" {
   description = "The function, to be invoked by hand."
   value       = aws_lambda_function.migrator.arn
 }
+
+output "monitoring" {
+  description = "What is watched of the bootstrap function, for the observability module: its name."
+  value       = { name = aws_lambda_function.migrator.function_name }
+}

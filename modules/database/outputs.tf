@@ -53,3 +53,13 @@ output "key_arn" {
   description = "The KMS key of the secrets."
   value       = aws_kms_key.data.arn
 }
+
+output "monitoring" {
+  description = "What is watched of the instance, for the observability module: its identifier, its limits (memory_gib null: of a class that is not known here)."
+  value = {
+    identifier  = aws_db_instance.main.identifier
+    max_clients = local.max_clients
+    memory_gib  = local.memory_gib
+    storage_gib = var.storage.allocated_gib
+  }
+}

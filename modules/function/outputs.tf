@@ -12,3 +12,13 @@ output "log_group" {
   description = "The function's log group."
   value       = aws_cloudwatch_log_group.main.name
 }
+
+output "monitoring" {
+  description = "What is watched of the function, for the observability module: its name, its limits (reserved_concurrency null: the account's) and the queue of its dead letters."
+  value = {
+    name                 = aws_lambda_function.main.function_name
+    timeout_seconds      = var.runtime.timeout_seconds
+    reserved_concurrency = var.reserved_concurrency
+    dead_letter_queue    = aws_sqs_queue.dead_letters.name
+  }
+}

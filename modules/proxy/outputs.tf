@@ -42,3 +42,12 @@ output "wait_for" {
 
   depends_on = [aws_db_proxy_target.main]
 }
+
+output "monitoring" {
+  description = "What is watched of the proxy, for the observability module: its name and its pool."
+  value = {
+    name                   = aws_db_proxy.main.name
+    pool_size              = local.pool_size
+    borrow_timeout_seconds = var.pool.borrow_timeout_seconds
+  }
+}

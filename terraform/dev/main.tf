@@ -56,3 +56,13 @@ module "function" {
   layer                = local.packages.layer
   reserved_concurrency = 20
 }
+
+module "observability" {
+  source = "../../modules/observability"
+
+  name      = local.name
+  network   = module.network
+  functions = [module.function.monitoring]
+  database  = module.database.monitoring
+  bootstrap = module.bootstrap.monitoring
+}

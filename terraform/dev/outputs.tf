@@ -42,3 +42,18 @@ output "final_snapshot" {
   description = "Name of the snapshot that a destroy takes; null without one."
   value       = module.database.final_snapshot
 }
+
+output "alarms" {
+  description = "Names of the alarms, first the one that says whether the path to the database is broken."
+  value       = module.observability.alarms
+}
+
+output "alarm_topics" {
+  description = "SNS topics that alarms are sent to: subscribe to them."
+  value       = module.observability.topic_arns
+}
+
+output "dashboard" {
+  description = "Name of the CloudWatch dashboard."
+  value       = module.observability.dashboard
+}

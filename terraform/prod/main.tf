@@ -66,3 +66,14 @@ module "function" {
   layer                = local.packages.layer
   reserved_concurrency = 400
 }
+
+module "observability" {
+  source = "../../modules/observability"
+
+  name      = local.name
+  network   = module.network
+  functions = [module.function.monitoring]
+  proxy     = module.proxy.monitoring
+  database  = module.database.monitoring
+  bootstrap = module.bootstrap.monitoring
+}

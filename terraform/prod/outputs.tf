@@ -52,3 +52,18 @@ output "log_group" {
   description = "The function's log group."
   value       = module.function.log_group
 }
+
+output "alarms" {
+  description = "Names of the alarms, first the one that says whether the path to the database is broken."
+  value       = module.observability.alarms
+}
+
+output "alarm_topics" {
+  description = "SNS topics that alarms are sent to: subscribe to them."
+  value       = module.observability.topic_arns
+}
+
+output "dashboard" {
+  description = "Name of the CloudWatch dashboard."
+  value       = module.observability.dashboard
+}

@@ -128,6 +128,10 @@ def test_exactly_this_is_in_one_environment_only(dev: Plan, prod: Plan) -> None:
         "module.proxy.aws_iam_role_policy.main",
         "module.proxy.terraform_data.instance",
         "module.proxy.terraform_data.name",
+        *(
+            f'module.observability.aws_cloudwatch_metric_alarm.main["proxy-{alarm}"]'
+            for alarm in ("borrow-latency", "failed-connections", "failed-logins", "pinned", "pool", "without-tls")
+        ),
     }
 
 
@@ -140,8 +144,16 @@ def test_exactly_this_differs_in_what_both_have(dev: Plan, prod: Plan) -> None:
         for name, value in ours[address].items()
         if value != theirs[address].get(name) and name != "parameter"
     }
+    watching = {name for name in differences if name.startswith("module.observability.")}
+    alarm = "module.observability.aws_cloudwatch_metric_alarm.main"
+    assert watching == {
+        f'{alarm}["function-concurrency"].threshold',
+        *(f'{alarm}["database-{what}"].threshold' for what in ("connections", "memory")),
+        *(f'{alarm}["database-{what}"].alarm_description' for what in ("connections", "memory")),
+        "module.observability.aws_cloudwatch_composite_alarm.path_broken.alarm_rule",
+    }
     instance = "module.database.aws_db_instance.main"
-    assert differences == {
+    assert {name: pair for name, pair in differences.items() if name not in watching} == {
         f"{instance}.instance_class": ("db.t4g.micro", "db.m7g.large"),
         f"{instance}.multi_az": (False, True),
         f"{instance}.backup_retention_period": (1, 14),
@@ -225,3 +237,28 @@ def test_prod_can_be_unprotected_and_then_destroyed(prod: Plan) -> None:
     variable = prod.document["configuration"]["root_module"]["variables"]["deletion_protection"]
     assert "TF_VAR_deletion_protection=false" in variable["description"]
     assert prod.references("database", "deletion_protection") == ["var.deletion_protection"]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_alarms_watch_what_the_environment_has(environment: str, request: pytest.FixtureRequest) -> None:
+    plan: Plan = request.getfixturevalue(environment)
+    has = {
+        "FunctionName": {function["function_name"] for function in plan.of_type("aws_lambda_function").values()},
+        "ProxyName": {proxy["name"] for proxy in plan.of_type("aws_db_proxy").values()},
+        "DBInstanceIdentifier": {instance["identifier"] for instance in plan.of_type("aws_db_instance").values()},
+        "QueueName": {queue["name"] for queue in plan.of_type("aws_sqs_queue").values()},
+    }
+    alarms = plan.of_type("aws_cloudwatch_metric_alarm").values()
+    watched: dict[str, set[str]] = {name: set() for name in has}
+    for read in [*alarms, *(read for a in alarms for query in a["metric_query"] for read in query["metric"])]:
+        for name in has.keys() & (read["dimensions"] or {}):
+            watched[name].add(read["dimensions"][name])
+    assert watched == has
+
+
+def test_thresholds_are_those_of_the_environment(dev: Plan, prod: Plan) -> None:
+    address = 'module.observability.aws_cloudwatch_metric_alarm.main["{}"]'
+    alarms = ("function-concurrency", "database-connections", "database-memory", "database-storage")
+    ours, theirs = ([plan[address.format(alarm)]["threshold"] for alarm in alarms] for plan in (dev, prod))
+    assert ours == [18, pytest.approx(0.9 * 85), int(0.05 * 1024**3), 1024**3]
+    assert theirs == [360, pytest.approx((643 + 715) / 2), int(0.05 * 8 * 1024**3), 1024**3]

@@ -50,4 +50,10 @@ def _warn(sql: str | bytes) -> None:
     shape = shape_of(sql)
     if shape not in _warned:
         _warned.add(shape)
-        Log.from_environment().write("WARNING", "statement would pin the proxy session", reason=reason, statement=shape)
+        Log.from_environment().write(
+            "WARNING",
+            "statement would pin the proxy session",
+            reason=reason,
+            statement=shape,
+            metrics={"PinningStatements": ("Count", 1)},
+        )

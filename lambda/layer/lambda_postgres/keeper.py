@@ -15,7 +15,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INER
 from psycopg2.extensions import connection as plain_connection
 
 from .connecting import HALF_OPEN_MILLISECONDS, Attempt, try_logins
-from .errors import CannotConnect, CannotLend, ConnectionLost, Error, NotCommitted, PoolExhausted
+from .errors import CannotConnect, CannotLend, ConnectionLost, Error, LoginRefused, NotCommitted, PoolExhausted
 from .lending import Loan, Turns
 from .log import Log
 from .login import SecretLogins, TokenLogins
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ANSWER_SECONDS = 1.0  # of the remaining time, left for answering after the last attempt
+_FELT_SECONDS = 0.1
 _WORK_ATTEMPTS = 3
 _UNREACHABLE = "08001"
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: certainly rolled back
@@ -478,7 +479,9 @@ class Keeper:
         assert conn is not None
         text = str(error).strip()
         if error.pgcode == "08000" and "Timed-out waiting" in text:
-            return PoolExhausted(self._settings.target, text, sqlstate=error.pgcode, transient=True)
+            exhausted = PoolExhausted(self._settings.target, text, sqlstate=error.pgcode, transient=True)
+            self._report_refused(exhausted)
+            return exhausted
         if conn.closed or _ends_session(error):
             return self._lost(turn, text, committed=None if committing else self._outcome(turn))
         conn.note_error(error)
@@ -526,10 +529,12 @@ class Keeper:
                 "ConnectMilliseconds": ("Milliseconds", round(attempt.milliseconds, 2)),
                 "Reconnects": ("Count", reconnects),
             },
+            by={"Reconnects": "reason"} if reconnects else None,
         )
 
     def _report_failed(self, attempt: Attempt, error: Error, number: int, pause: float | None) -> None:
         attempt.reported = True
+        refused = isinstance(error, LoginRefused | PoolExhausted)
         self._log.write(
             "WARNING",
             "connect failed",
@@ -540,8 +545,31 @@ class Keeper:
             cause=str(error),
             attempt=number,
             retry_milliseconds=None if pause is None else round(pause * 1000),
-            metrics={"ConnectFailures": ("Count", 1)},
+            metrics={"ConnectFailures": ("Count", 1), **({"Refusals": ("Count", 1)} if refused else {})},
+            by={"Refusals": "error"} if refused else None,
         )
+
+    def _report_refused(self, error: Error) -> None:
+        """Report what was refused though there is a connection."""
+        self._log.write(
+            "WARNING",
+            "refused",
+            error=type(error).__name__,
+            cause=str(error),
+            metrics={"Refusals": ("Count", 1)},
+            by={"Refusals": "error"},
+        )
+
+    def _report_waited(self, seconds: float) -> None:
+        """Report a loan that waited for another thread's, where it would be felt."""
+        if seconds >= _FELT_SECONDS:
+            milliseconds = round(seconds * 1000)
+            self._log.write(
+                "INFO",
+                "waited",
+                milliseconds=milliseconds,
+                metrics={"WaitMilliseconds": ("Milliseconds", milliseconds)},
+            )
 
 
 @contextmanager

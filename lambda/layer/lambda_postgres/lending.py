@@ -155,7 +155,11 @@ class Loan:
 
     def _take(self, keeper: Keeper, context: Invocation | None) -> None:
         """Share what this borrower has already, or wait."""
-        holder = keeper._turns.take(self, keeper, context)
+        try:
+            holder = keeper._turns.take(self, keeper, context)
+        except CannotLend as error:
+            keeper._report_refused(error)
+            raise
         if holder is not self:
             self.outer, self.conn = holder, holder.conn
             if holder._inner is None:
@@ -231,6 +235,8 @@ class Turns:
                         self._changed.wait(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
                 finally:
                     self.waiting -= 1
+        if deadline is not None:
+            keeper._report_waited(time.monotonic() - began)
         return loan
 
     def _revoke(self, ref: weakref.ref[Loan], keeper: Keeper) -> None:

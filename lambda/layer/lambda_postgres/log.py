@@ -1,7 +1,7 @@
-"""One JSON line on standard output for each connection opened, refused or lost.
+"""One JSON line on standard output for each connection opened, refused or lost, and for each long wait.
 
-A line for a connection is at the same time a CloudWatch embedded metric, unless DB_METRICS is `off`. Outside Lambda
-nothing is written, unless DB_LOG_LEVEL asks for it.
+A line that counts something is at the same time a CloudWatch embedded metric, unless DB_METRICS is `off`. Outside
+Lambda nothing is written, unless DB_LOG_LEVEL asks for it.
 """
 
 from __future__ import annotations
@@ -38,19 +38,29 @@ class Log:
         )
 
     def write(
-        self, level: str, event: str, *, metrics: Mapping[str, tuple[str, float]] | None = None, **fields: object
+        self,
+        level: str,
+        event: str,
+        *,
+        metrics: Mapping[str, tuple[str, float]] | None = None,
+        by: Mapping[str, str] | None = None,
+        **fields: object,
     ) -> None:
-        """Write a line when its level is asked for, or when it carries metrics: name → (unit, value)."""
+        """Write a line when its level is asked for, or when it carries metrics: name → (unit, value).
+
+        `by` has the metrics that are counted for each value of a field of the line besides: name → field.
+        """
         metrics = metrics if self._metrics and metrics else {}
         if not metrics and _LEVELS[level] < self._level:
             return
         line: dict[str, object] = {"level": level, "event": event, **fields}
         if metrics:
-            definitions = [{"Name": name, "Unit": unit} for name, (unit, _) in metrics.items()]
+            definitions = {name: {"Name": name, "Unit": unit} for name, (unit, _) in metrics.items()}
             line["_aws"] = {
                 "Timestamp": int(time.time() * 1000),
                 "CloudWatchMetrics": [
-                    {"Namespace": _NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": definitions}
+                    _directive([], list(definitions.values())),
+                    *(_directive([field], [definitions[name]]) for name, field in (by or {}).items()),
                 ],
             }
             line["FunctionName"] = self._function
@@ -58,3 +68,7 @@ class Log:
         # One write for the whole line: print() makes two, which lines of other threads could come between.
         sys.stdout.write(json.dumps(line, default=str) + "\n")
         sys.stdout.flush()
+
+
+def _directive(fields: list[str], definitions: list[dict[str, str]]) -> dict[str, object]:
+    return {"Namespace": _NAMESPACE, "Dimensions": [["FunctionName", *fields]], "Metrics": definitions}

@@ -68,6 +68,15 @@ def test_the_guard_warns_once_for_each_shape_of_statement(guarded, capsys):
     assert warnings(capsys) == ["SELECT pg_advisory_lock(?)", "SELECT nextval(%s::regclass)", "LISTEN jobs"]
 
 
+def test_a_warning_of_the_guard_is_a_metric(guarded, monkeypatch, capsys):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "app")
+    with guarded.connection() as conn, conn.cursor() as cursor:
+        cursor.execute("LISTEN jobs")
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert (line["FunctionName"], line["PinningStatements"]) == ("app", 1)
+    assert line["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [{"Name": "PinningStatements", "Unit": "Count"}]
+
+
 def test_the_guard_knows_what_psycopg2_sends_by_itself(guarded, capsys):
     with guarded.connection() as conn:
         conn.set_client_encoding("LATIN1")
