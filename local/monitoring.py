@@ -151,8 +151,8 @@ class InstanceMetrics:
 
     def _cpu_percent(self, instance: Instance, figures: Figures) -> float | None:
         now, used = time.monotonic(), figures.cpu_seconds
-        if used is None:
-            return None
+        if used is None:  # a system without /proc: idle, so that the instance is not taken for silent
+            return 0.0
         before = self._cpu.get(instance.resource_id)
         self._cpu[instance.resource_id] = (used, now)
         if before is None or used < before[0] or now <= before[1]:  # the first minute, or a server that started anew

@@ -16,7 +16,7 @@ from local.aws.cloudwatch.evaluation import stamp
 
 SERVICE = "cloudwatch.amazonaws.com"
 _NEEDED_OF_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
-_WHO = {"Service": (SERVICE,)}
+_WHO = {"Service": (SERVICE,), "AWS": ()}  # a topic's first policy lets everybody of its account: {"AWS": "*"}
 
 
 class ActionError(Exception):

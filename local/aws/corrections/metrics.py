@@ -107,7 +107,7 @@ def statistics_are_found_by_all_dimensions(moto: Moto) -> None:
                 "Timestamp": _time(store.begin(minute)),
                 "Unit": store.unit(metric),
                 **{name: found.statistic(name) for name in statistics},
-                **({"ExtendedStatistics": {name: found.statistic(name) for name in extended}} if extended else {}),
+                "ExtendedStatistics": _known({name: found.statistic(name) for name in extended}),
             }
             for minute, found in windows.items()
         ]
@@ -180,6 +180,10 @@ def _distribution(datum: Mapping[str, Any]) -> Distribution:
     found = Distribution()
     found.add(float(datum.get("Value", 0)))
     return found
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _named(dimensions: list[Mapping[str, str]]) -> dict[str, str]:
