@@ -31,9 +31,9 @@ def send(function: Any, payload: bytes, *, request_id: str, error: str) -> bool:
     if name not in backend.queues:
         raise DeadLetterError(f"{target} does not exist")
     attributes = {
-        "RequestID": {"data_type": "String", "string_value": request_id},
-        "ErrorCode": {"data_type": "Number", "string_value": "200"},
-        "ErrorMessage": {"data_type": "String", "string_value": error[:1024] or "-"},
+        "RequestID": {"DataType": "String", "StringValue": request_id},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+        "ErrorMessage": {"DataType": "String", "StringValue": error[:1024] or "-"},
     }
     backend.send_message(name, payload.decode(), message_attributes=attributes)
     return True
