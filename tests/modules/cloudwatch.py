@@ -61,8 +61,8 @@ def unknown(metric: Metric) -> str | None:
 def read_by_alarm(alarm: Mapping[str, Any]) -> list[Metric]:
     """The metrics that an alarm of a plan reads."""
     if not alarm["metric_query"]:
-        statistic = alarm["statistic"] or alarm["extended_statistic"]
-        return [Metric(alarm["namespace"], alarm["metric_name"], tuple(alarm["dimensions"]), statistic, alarm["period"])]
+        stat = alarm["statistic"] or alarm["extended_statistic"]
+        return [Metric(alarm["namespace"], alarm["metric_name"], tuple(alarm["dimensions"]), stat, alarm["period"])]
     return [
         Metric(read["namespace"], read["metric_name"], tuple(read["dimensions"]), read["stat"], read["period"])
         for query in alarm["metric_query"]

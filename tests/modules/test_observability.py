@@ -452,4 +452,3 @@ def refusals() -> dict[str, str]:
 @pytest.mark.parametrize("case", REFUSALS)
 def test_wrong_arguments_are_refused(refusals: dict[str, str], case: str) -> None:
     assert REFUSALS[case][1] in refusals[case]
-

@@ -103,6 +103,7 @@ def test_what_provider_6_took_away_would_be_seen(bindings: dict[str, str]) -> No
     proxy = _settable_in_bindings(bindings["aws_db_proxy"])
     assert proxy.keys().isdisjoint({"arn", "endpoint"})  # attributes, to be read only
     assert proxy.items() >= {("role_arn", True), ("auth.secret_arn", False)}
+    assert _settable_in_bindings(bindings["aws_cloudwatch_metric_alarm"])["metric_query.metric.metric_name"] is True
 
 
 def test_region_is_not_asked_for() -> None:
@@ -135,7 +136,7 @@ def _settable_in_bindings(text: str) -> Settable:
             r"#(\w+) \w+#\w+\}.*?\*/\s+readonly \w+(\??): ([^;]+);", interfaces[interface], re.DOTALL
         ):
             found[f"{prefix}{name}"] = not optional
-            if nested := re.search(r"\.(\w+Property)\b", kind):
+            if nested := re.search(r"\b(\w+Property)\b", kind):
                 found |= properties(nested[1], f"{prefix}{name}.")
         return found
 
