@@ -17,6 +17,7 @@ APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/terraform/test_restore.py",
     "tests/terraform/test_second_apply.py",
+    "tests/modules/test_alarms_go_off.py",
     "tests/modules/test_database_changes.py",
     "tests/modules/test_database_window.py",
     "tests/terraform/test_order_of_removal.py",
