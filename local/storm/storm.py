@@ -277,10 +277,10 @@ def _outcome(way: str, measured: list[dict[str, Any]], samples: list[Sample]) ->
 
 
 def _picture(direct: Outcome, pooled: Outcome) -> str:
-    pool = MAX_CONNECTIONS * POOL_PERCENT // 100
-    clients = [(sample.seconds, sample.client_connections) for sample in pooled.samples]
-    server = [(sample.seconds, sample.server_connections) for sample in pooled.samples]
-    without = [(sample.seconds, sample.server_connections) for sample in direct.samples]
+    pool, end = MAX_CONNECTIONS * POOL_PERCENT // 100, RAMP_SECONDS + SECONDS  # then environments begin to leave
+    clients = [(sample.seconds, sample.client_connections) for sample in pooled.samples if sample.seconds <= end]
+    server = [(sample.seconds, sample.server_connections) for sample in pooled.samples if sample.seconds <= end]
+    without = [(sample.seconds, sample.server_connections) for sample in direct.samples if sample.seconds <= end]
     return draw(
         f"A storm of {ENVIRONMENTS} execution environments",
         f"{pooled.refused} refused through the proxy, {direct.refused} directly. "
