@@ -33,8 +33,8 @@ variable "functions" {
   }
 
   validation {
-    condition     = length(var.functions) <= 20
-    error_message = "functions must be at most 20: a composite alarm names up to 100 others. Use one module for each group of them."
+    condition     = length(var.functions) <= 10
+    error_message = "functions must be at most 10: a dashboard shows the state of up to 100 alarms. Use one module for each group of functions."
   }
 }
 

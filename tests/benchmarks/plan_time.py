@@ -22,7 +22,7 @@ ARN = "arn:aws:iam::111122223333:role/placeholder"
 
 def main() -> None:
     prod = roots.plan_offline("terraform/prod")
-    folders = {"modules": roots._tree("at hand") / "terraform" / "prod", "flat": _flat_root(prod)}
+    folders = {"modules": roots._tree() / "terraform" / "prod", "flat": _flat_root(prod)}
     sizes = {name: len(plans.plan_folder(folder).changes) for name, folder in folders.items()}
     taken: dict[str, list[float]] = {name: [] for name in folders}
     for _ in range(ROUNDS):
@@ -50,7 +50,6 @@ def _flat_root(plan: plans.Plan) -> Path:
                 body["role"] = "placeholder"  # a name there, an ARN elsewhere
             resources.setdefault(change["type"], {})[re.sub(r"\W+", "_", address).strip("_")] = body
     root = {
-        "terraform": {"backend": {"local": {}}},
         "provider": {"aws": {"region": "us-east-1", **roots.OFFLINE}},
         "resource": resources,
     }
@@ -105,9 +104,11 @@ def _placeholder(name: str) -> Any:
     if name.endswith("policy"):
         statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
         return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    if name == "dashboard_body":
+        return json.dumps({"widgets": []})
     if name in ("variables", "triggers"):
         return {"PLACEHOLDER": ARN}
-    if name.endswith(("ids", "layers")):
+    if name.endswith(("actions", "ids", "layers")):
         return [ARN]
     if name == "source_account":
         return "111122223333"

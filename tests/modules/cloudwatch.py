@@ -23,6 +23,7 @@ _PROPERTIES = {
 }
 _OPTIONS = {"accountId", "color", "expression", "id", "label", "period", "region", "stat", "visible", "yAxis"}
 _COLUMNS = 24
+_ALARMS = 100
 _IDENTIFIER = re.compile(r"[a-z]\w*")
 _SEARCH = re.compile(r"""SEARCH\('\{([^}]*)\} (.*)', '(\w+)', (\d+)\)""")
 
@@ -108,6 +109,8 @@ def problems(body: Mapping[str, Any]) -> list[str]:
         must, may = _PROPERTIES.get(widget["type"], (set(), set()))
         if not must <= widget["properties"].keys() <= must | may:
             found.append(f"widget {number} of type {widget['type']} has {sorted(widget['properties'])}")
+        elif len(widget["properties"].get("alarms", [])) > _ALARMS:
+            found.append(f"widget {number} has {len(widget['properties']['alarms'])} alarms")
         elif widget["type"] == "metric":
             found += [f"widget {number}: {problem}" for problem in _of_graph(widget["properties"])]
     lines = {line for _, line in taken}

@@ -42,8 +42,8 @@ REFUSALS: Refusals = {
     "nothing_to_watch": ({"functions": []}, "at least one"),
     "a_function_twice": ({"functions": [FUNCTION, FUNCTION]}, "each only once"),
     "too_many_functions": (
-        {"functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(21)]},
-        "at most 20",
+        {"functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(11)]},
+        "at most 10",
     ),
     "a_subscription_for_a_topic": ({"topic_arns": [f"{TOPIC}:0c0ffee0"]}, "not of subscriptions"),
     "too_many_topics": ({"topic_arns": [f"{TOPIC}-{number}" for number in range(6)]}, "at most 5"),
@@ -63,6 +63,7 @@ def plan() -> Plan:
         given={"topic_arns": [TOPIC]},
         silent={"topic_arns": []},
         two={"functions": [FUNCTION, second]},
+        many={"functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(10)]},
         small={
             "functions": [{**FUNCTION, "timeout_seconds": 3, "reserved_concurrency": 9}],
             "proxy": {**GIVEN["proxy"], "borrow_timeout_seconds": 60},
@@ -344,7 +345,7 @@ def test_the_own_topic_is_encrypted_with_a_key_that_these_alarms_can_use() -> No
 # --- the dashboard
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "small", "chosen"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "many", "small", "chosen"])
 def test_the_dashboard_is_one_that_cloudwatch_takes(plan: Plan, call: str) -> None:
     assert problems(dashboard(plan, call)) == []
 
@@ -372,6 +373,7 @@ def test_what_is_wrong_with_a_dashboard_is_seen(plan: Plan) -> None:
     assert "neither a metric" in spoilt("properties", 2, metrics=[["A", "b", "Dimension", {}]])[0]
     assert "is no id" in spoilt("properties", 2, metrics=[[{"expression": "m1 + 1", "id": "e"}]])[0]
     assert "neither drawn" in spoilt("properties", 2, metrics=[["A", "b", {"id": "m", "visible": False}]])[0]
+    assert "101 alarms" in spoilt("properties", 1, alarms=["arn"] * 101)[0]
     assert "taken twice" in spoilt("properties", 2, metrics=[["A", "b", {"id": "m"}], ["A", "c", {"id": "m"}]])[0]
 
 
