@@ -77,7 +77,7 @@ class Way:
                     "proxy": {"name": "app", "pool_size": POOL, "borrow_timeout_seconds": BORROW_SECONDS},
                     "database": {"identifier": "app", "max_clients": 97, "memory_gib": 1, "storage_gib": 20},
                     "bootstrap": {"name": "app-bootstrap"},
-                    "thresholds": {"borrow_latency_ms": 250},  # this machine may be busy
+                    "thresholds": {"borrow_latency_ms": 250},  # this machine may be busy: alone it would be 60
                 }
             },
         }
