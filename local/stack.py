@@ -10,9 +10,10 @@ import subprocess
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ from local.certificates import Authority, Certificates
 from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
 from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
+from local.monitoring import InstanceMetrics, Monitoring, ProxyMetrics, publish_queues
+from local.postgres.figures import measure
 from local.postgres.installation import find_binaries
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer, Snapshot
@@ -73,17 +76,24 @@ class _Registration:
 class Stack(Events):
     """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`.
 
-    On AWS a new target of a proxy is not AVAILABLE for minutes; here for `target_delay_seconds`.
+    On AWS a new target of a proxy is not AVAILABLE for minutes; here for `target_delay_seconds`. What takes CloudWatch
+    a minute takes `metric_minute_seconds`.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0, metric_minute_seconds: float = 60
+    ) -> None:
         self._folder = folder.resolve()
         self.record = Record(self._folder)
         self._port = port
         self.target_delay_seconds = target_delay_seconds
+        self.metric_minute_seconds = metric_minute_seconds
         self._registrations: dict[str, _Registration] = {}
         self._resources = ExitStack()
         self._servers: dict[str, PostgresServer] = {}
+        self._instances: dict[str, Instance] = {}
+        self._made_proxies: dict[str, Proxy] = {}
+        self._proxy_metrics, self._instance_metrics = ProxyMetrics(), InstanceMetrics()
         self._snapshots: list[Snapshot] = []
         self._proxies: dict[str, ProxyListener] = {}
         self._endpoints: dict[str, _Endpoint] = {}
@@ -102,7 +112,7 @@ class Stack(Events):
             self._loop = LoopThread()
             resources.callback(self._loop.stop)
             resources.callback(self._stop_servers)
-            self._control_plane = ControlPlane(self)
+            self._control_plane = ControlPlane(self, metric_minute_seconds=self.metric_minute_seconds)
             self._control_plane.start(self._port)
             self._write_endpoints()
             resources.callback(self._endpoints_file.unlink, missing_ok=True)
@@ -114,8 +124,12 @@ class Stack(Events):
                 endpoint_url=self.url,
                 prepare=self._lead_here,
                 log=self._control_plane.functions.write_log,
+                began=self._control_plane.functions.began,
             )
             resources.callback(self._runtime.stop)
+            monitoring = Monitoring(self.metric_minute_seconds, self._minute_over)
+            monitoring.start()
+            resources.callback(monitoring.stop)
             self.record.write(self.variables())
             self._resources = resources.pop_all()
         return self
@@ -220,6 +234,7 @@ class Stack(Events):
             snapshot=instance.content,
         )
         self._servers[instance.identifier] = server
+        self._instances[instance.identifier] = instance
         listener = InstanceListener(
             self._loop.loop,
             host_name=instance.host,
@@ -235,7 +250,8 @@ class Stack(Events):
         _log.info("%s leads to %s on port %d", instance.host, server, listener.port)
 
     def instance_changed(self, instance: Instance) -> None:
-        if instance.master_password:
+        self._instances[instance.identifier] = instance
+        if instance.master_password and self._servers[instance.identifier].running:
             self._servers[instance.identifier].change_master_password(instance.master_password)
         endpoint = self._endpoints[instance.host]
         assert isinstance(endpoint.listener, InstanceListener)
@@ -246,12 +262,23 @@ class Stack(Events):
 
     def instance_restarted(self, instance: Instance) -> None:
         self._servers[instance.identifier].restart(max_connections=_max_connections(instance))
+        self._begun_again(instance)
+
+    def instance_stopped(self, instance: Instance) -> None:
+        self._servers[instance.identifier].halt()
+
+    def instance_started(self, instance: Instance) -> None:
+        self._servers[instance.identifier].resume(max_connections=_max_connections(instance))
+        self._begun_again(instance)
+
+    def _begun_again(self, instance: Instance) -> None:
         self.instance_changed(instance)
         for proxy in self._control_plane.proxies():  # which learn of max_connections only now
             if proxy.instance is not None and proxy.instance.identifier == instance.identifier:
                 self.proxy_changed(proxy)
 
     def instance_deleted(self, instance: Instance) -> None:
+        self._instances.pop(instance.identifier, None)
         if endpoint := self._endpoints.pop(instance.host, None):
             endpoint.listener.stop()
             self._write_endpoints()
@@ -264,6 +291,7 @@ class Stack(Events):
         return snapshot
 
     def proxy_changed(self, proxy: Proxy) -> None:
+        self._made_proxies[proxy.name] = proxy
         listener = self._proxies.get(proxy.name)
         if listener is None:
             listener = self._proxies[proxy.name] = ProxyListener(
@@ -284,6 +312,7 @@ class Stack(Events):
         self._register(proxy, listener)
 
     def proxy_deleted(self, proxy: Proxy) -> None:
+        self._made_proxies.pop(proxy.name, None)
         self._registrations.pop(proxy.name, None)
         self._endpoints.pop(proxy.host, None)
         self._write_endpoints()
@@ -319,6 +348,33 @@ class Stack(Events):
             reserved_concurrency=reserved_concurrency,
             invoked_arn=invoked_arn,
         )
+
+    # --- metrics ---
+
+    def _minute_over(self, end: float) -> None:
+        """Publish what the parts of the stack report of the minute that ends, and have the alarms evaluated."""
+        at = end - self.metric_minute_seconds / 2
+        parts: list[Callable[[], None]] = [
+            *(partial(self._publish_proxy, proxy, at) for proxy in list(self._made_proxies.values())),
+            *(partial(self._publish_instance, instance, at) for instance in list(self._instances.values())),
+            partial(publish_queues, at),
+            self._runtime.report,
+            partial(self._control_plane.evaluate_alarms, end),
+        ]
+        for publish in parts:
+            try:
+                publish()
+            except Exception:  # a part may end while it is asked
+                _log.warning("a report is missing", exc_info=True)
+
+    def _publish_proxy(self, proxy: Proxy, at: float) -> None:
+        if listener := self._proxies.get(proxy.name):
+            self._proxy_metrics.publish(proxy, listener.report(), at)
+
+    def _publish_instance(self, instance: Instance, at: float) -> None:
+        server = self._servers.get(instance.identifier)
+        if server is not None and server.running:
+            self._instance_metrics.publish(instance, measure(server), at)
 
     # --- proxies ---
 

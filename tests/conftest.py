@@ -24,6 +24,7 @@ APPLIED = (
     "tests/terraform/test_restore.py",
     "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",
+    "tests/modules/test_alarms_go_off.py",
     "tests/modules/test_database_changes.py",
     "tests/modules/test_database_window.py",
     "tests/terraform/test_order_of_removal.py",

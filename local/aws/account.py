@@ -28,6 +28,7 @@ class Instance:
     iam_authentication: bool
     parameters: Mapping[str, str]
     security_group_ids: tuple[str, ...]
+    allocated_storage_gib: int
     content: Any = field(default=None, repr=False)  # of the snapshot that it was restored from
 
 
@@ -75,6 +76,11 @@ class Events:
     def instance_restarted(self, instance: Instance) -> None:
         """An instance was rebooted, or changed in a way that restarts its server: its parameters are in force."""
 
+    def instance_stopped(self, instance: Instance) -> None: ...
+
+    def instance_started(self, instance: Instance) -> None:
+        """An instance that was stopped is started again."""
+
     def instance_deleted(self, instance: Instance) -> None: ...
 
     def snapshot_taken(self, instance: Instance) -> Any:  # noqa: ARG002
@@ -114,6 +120,7 @@ def instance_of(database: Any) -> Instance:
         iam_authentication=bool(database.enable_iam_database_authentication),
         parameters=dict(parameters.in_force(database)),
         security_group_ids=tuple(database.vpc_security_group_ids),
+        allocated_storage_gib=int(database.allocated_storage),
         content=getattr(database, "content", None),
     )
 

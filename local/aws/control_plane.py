@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.awslambda.models import LambdaBackend
 from moto.awslambda_simple.models import lambda_simple_backends
+from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -16,6 +17,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from local.aws.account import Events, Proxy, proxy_of
 from local.aws.admission import Admission, new_key
+from local.aws.cloudwatch.alarms import evaluate
 from local.aws.corrections import correct, logs
 from local.aws.corrections.functions import fall_idle
 from local.aws.corrections.instances import apply_what_waits
@@ -29,17 +31,21 @@ from local.credentials import Credential
 
 
 class ControlPlane:
-    """Answer AWS API calls on 127.0.0.1 until stopped. One at a time in a process: moto's state is global."""
+    """Answer AWS API calls on 127.0.0.1 until stopped. One at a time in a process: moto's state is global.
+
+    A minute of CloudWatch's, such as the 60 seconds of a period, lasts `metric_minute_seconds`.
+    """
 
     url: str
 
-    def __init__(self, events: Events | None = None) -> None:
+    def __init__(self, events: Events | None = None, *, metric_minute_seconds: float = 60) -> None:
         self.events = events or Events()
         self.iam = Iam()
         self.administrator = new_key("arn:aws:iam::123456789012:root")
         self._moto = Moto()
         self._server: BaseWSGIServer | None = None
-        self.functions = Functions(self.iam, self.events)
+        self._metric_minute_seconds = metric_minute_seconds
+        self.functions = Functions(self.iam, self.events, metric_minute_seconds)
         self._refusals: Refusals = []
 
     def start(self, port: int = 0) -> None:
@@ -48,6 +54,7 @@ class ControlPlane:
         default_user_config["lambda"]["use_docker"] = False
         moto_api_backend.reset()
         correct(self._moto)
+        self._moto.set(CloudWatchBackend, "minute_seconds", self._metric_minute_seconds)
         hook(self._moto, self.events, iam=self.iam, refusals=self._refusals, runs=self.functions)
         port = listener.getsockname()[1]
         moto = DomainDispatcherApplication(create_backend_app)
@@ -82,6 +89,11 @@ class ControlPlane:
 
     def proxies(self) -> list[Proxy]:
         return [proxy_of(proxy) for backend in every(rds_backends) for proxy in backend.db_proxies.values()]
+
+    def evaluate_alarms(self, now: float) -> None:
+        """Evaluate every alarm on the minutes that are over."""
+        for backend in every(cloudwatch_backends):
+            evaluate(backend, now)
 
     def write_late_lines(self) -> list[str]:
         """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""

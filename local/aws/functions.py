@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC
 
+from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.logs.models import logs_backends
 
+from local.aws import dead_letters
 from local.aws.account import Events
+from local.aws.cloudwatch import function_metrics
+from local.aws.cloudwatch.alarms import clock
+from local.aws.cloudwatch.function_metrics import FunctionMetrics
+from local.aws.cloudwatch.publishing import publish_embedded
 from local.aws.corrections.functions import refuse_unless_active
 from local.aws.iam import Iam, role_allows
 from local.lambda_runtime.function import (
@@ -24,14 +31,18 @@ from local.lambda_runtime.function import (
 
 _SESSION_SECONDS = 12 * 3600
 _LOG_CALLS = ("CreateLogStream", "PutLogEvents")
+_RETRY_MINUTES = (1, 2)  # Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation"
+
+_log = logging.getLogger(__name__)
 
 
 class Functions:
     """The functions of one account: they run where its events lead."""
 
-    def __init__(self, iam: Iam, events: Events) -> None:
+    def __init__(self, iam: Iam, events: Events, minute_seconds: float = 60) -> None:
         self._iam = iam
         self._events = events
+        self._minute_seconds = minute_seconds
         self._layers: dict[str, Archive] = {}
         self._stopped = threading.Event()
 
@@ -65,6 +76,11 @@ class Functions:
             backend.ensure_log_stream(function.log_group, stream)
             events = [{"timestamp": now, "message": line} for line in lines]
             backend.put_log_events(function.log_group, stream, events)
+            publish_embedded(account, region, lines)
+
+    def began(self, function: FunctionVersion, executions: int, of_all: int) -> None:
+        """Note that one more execution of a function has begun."""
+        function_metrics.running(function.arn, executions, of_all)
 
     def invoke(
         self, backend: LambdaBackend, name: str, qualifier: str | None, payload: bytes
@@ -78,26 +94,59 @@ class Functions:
         refuse_unless_active(found)
         function = self._version(found)
         reserved = latest.reserved_concurrency
-        invocation = self._events.invoke(
-            function,
-            payload,
-            reserved_concurrency=None if reserved is None else int(reserved),
-            invoked_arn=latest.function_arn + (f":{qualifier}" if qualifier else ""),
+        metrics, began = FunctionMetrics(latest.function_arn, qualifier), clock()
+        try:
+            invocation = self._events.invoke(
+                function,
+                payload,
+                reserved_concurrency=None if reserved is None else int(reserved),
+                invoked_arn=latest.function_arn + (f":{qualifier}" if qualifier else ""),
+            )
+        except TooManyRequestsError:
+            metrics.throttled()
+            raise
+        metrics.invoked(
+            began=began,
+            duration_ms=invocation.duration_ms,
+            failed=invocation.function_error is not None,
+            version=function.version,
         )
         return function, invocation
 
     def invoke_in_background(self, backend: LambdaBackend, name: str, qualifier: str | None, payload: bytes) -> None:
-        """Run an event. Lambda queues it while throttled, as here; its retries after an error are left out."""
-        backend.get_function(name, qualifier)
+        """Run an event: again while it is throttled, and twice after an error; then it is a dead letter."""
+        found = backend.get_function(name, qualifier)
+        metrics, received_at = FunctionMetrics(found.function_arn), clock()
+        metrics.event_received()
 
         def run() -> None:
-            while not self._stopped.is_set():
-                with suppress(TooManyRequestsError, RuntimeStoppedError):
-                    self.invoke(backend, name, qualifier, payload)
+            for minutes in (*_RETRY_MINUTES, None):
+                invocation = self._invoke_in_the_end(backend, name, qualifier, payload)
+                if invocation is None:
                     return
-                self._stopped.wait(0.2)
+                metrics.event_invoked(received_at)
+                if invocation.function_error is None:
+                    return
+                if minutes is None:
+                    _drop(found, payload, invocation, metrics)
+                elif self._stopped.wait(minutes * self._minute_seconds):
+                    return
 
         threading.Thread(target=run, daemon=True).start()
+
+    def _invoke_in_the_end(
+        self, backend: LambdaBackend, name: str, qualifier: str | None, payload: bytes
+    ) -> Invocation | None:
+        """Invoke once there is concurrency for it; None when the stack is stopped or the function is gone."""
+        while not self._stopped.is_set():
+            try:
+                return self.invoke(backend, name, qualifier, payload)[1]
+            except (TooManyRequestsError, RuntimeStoppedError):
+                self._stopped.wait(0.2)
+            except LambdaClientError as error:
+                _log.warning("An event of %s is dropped: %s", name, error)
+                break
+        return None
 
     def keep_layer(self, arn: str, archive: Archive) -> None:
         """Keep a layer's content: versions that were published with it run on when the layer is deleted."""
@@ -120,3 +169,13 @@ class Functions:
             variables=tuple(sorted(function.environment_vars.items())),
             security_group_ids=tuple((function.vpc_config or {}).get("SecurityGroupIds", [])),
         )
+
+
+def _drop(function: LambdaFunction, payload: bytes, invocation: Invocation, metrics: FunctionMetrics) -> None:
+    metrics.event_dropped()
+    error = json.loads(invocation.payload or b"{}").get("errorMessage", "")
+    try:
+        dead_letters.send(function, payload, request_id=invocation.request_id, error=error)
+    except dead_letters.DeadLetterError as failure:
+        _log.warning("%s: a dead letter was not sent: %s", function.function_name, failure)
+        metrics.dead_letter_failed()

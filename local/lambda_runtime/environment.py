@@ -106,9 +106,8 @@ class Environment:
             outcome = self._receive(timeout)
         seconds = time.monotonic() - began
         answer = self._judge(request_id, outcome)
-        return Invocation(
-            request_id, answer.body, answer.function_error, self._report(request_id, seconds, init_seconds, answer)
-        )
+        report = self._report(request_id, seconds, init_seconds, answer)
+        return Invocation(request_id, answer.body, answer.function_error, report, seconds * 1000)
 
     def kill(self) -> None:
         """End the process as Lambda does: at once, with no cleanup code run."""

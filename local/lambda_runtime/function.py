@@ -63,6 +63,7 @@ class Invocation:
     payload: bytes
     function_error: str | None
     log: str
+    duration_ms: float = 0.0  # without init
 
     @property
     def log_tail(self) -> str:

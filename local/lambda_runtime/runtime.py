@@ -33,8 +33,9 @@ from local.lambda_runtime.function import (
 class LambdaRuntime:
     """Invoke functions in processes of `python`, an interpreter that has awslambdaric and boto3.
 
-    `credentials` gives those of the function's role, `prepare` has the last word on an environment's variables, and
-    `log` receives every line: function, log stream, lines.
+    `credentials` gives those of the function's role, `prepare` has the last word on an environment's variables,
+    `log` receives every line: function, log stream, lines; `began` is told how many executions of a function work, and
+    of all functions.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class LambdaRuntime:
         endpoint_url: str | None = None,
         prepare: Callable[[FunctionVersion, dict[str, str]], dict[str, str]] = lambda _, variables: variables,
         log: Callable[[FunctionVersion, str, list[str]], None] = lambda *_: None,
+        began: Callable[[FunctionVersion, int, int], None] = lambda *_: None,
         account_concurrency: int = 1000,
     ) -> None:
         self._python = python
@@ -54,11 +56,13 @@ class LambdaRuntime:
         self._endpoint_url = endpoint_url
         self._prepare = prepare
         self._log = log
+        self._began = began
         self._account_concurrency = account_concurrency
         self._lock = threading.Lock()
         self._unpacking = threading.Lock()
         self._log_file = threading.Lock()
         self._running: Counter[str] = Counter()
+        self._working: dict[str, FunctionVersion] = {}  # by name, the version that began last
         self._warm: dict[str, list[Environment]] = defaultdict(list)
         self._environments: set[Environment] = set()
         self._stopped = False
@@ -73,7 +77,7 @@ class LambdaRuntime:
         invoked_arn: str | None = None,
     ) -> Invocation:
         """Run the function once, in a warm environment or in a new one."""
-        with self._concurrency(function.name, reserved_concurrency):
+        with self._concurrency(function, reserved_concurrency):
             environment = self._borrow(function)
             try:
                 outcome = environment.invoke(payload, invoked_arn or function.arn)
@@ -89,6 +93,14 @@ class LambdaRuntime:
             retired = [environment for arn in arns for environment in self._warm.pop(arn)]
         for environment in retired:
             environment.kill()
+
+    def report(self) -> None:
+        """Tell of executions that go on, as when they began."""
+        with self._lock:
+            of_all = self._running.total()
+            running = [(self._working[name], number) for name, number in self._running.items() if number]
+        for function, number in running:
+            self._began(function, number, of_all)
 
     def log_path(self, name: str) -> Path:
         """The file that collects what a function writes."""
@@ -112,14 +124,18 @@ class LambdaRuntime:
         atexit.unregister(self.stop)
 
     @contextmanager
-    def _concurrency(self, name: str, reserved: int | None) -> Iterator[None]:
+    def _concurrency(self, function: FunctionVersion, reserved: int | None) -> Iterator[None]:
+        name = function.name
         with self._lock:
             if reserved is not None and self._running[name] >= reserved:
                 raise TooManyRequestsError("ReservedFunctionConcurrentInvocationLimitExceeded")
             if self._running.total() >= self._account_concurrency:
                 raise TooManyRequestsError("ConcurrentInvocationLimitExceeded")
             self._running[name] += 1
+            self._working[name] = function
+            running, of_all = self._running[name], self._running.total()
         try:
+            self._began(function, running, of_all)
             yield
         finally:
             with self._lock:

@@ -131,6 +131,10 @@ class PostgresServer:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
     def __repr__(self) -> str:
         return f"<PostgresServer {self.name} {self.version} on port {self.port}>"
 
@@ -160,6 +164,15 @@ class PostgresServer:
         self._end_process()
         if max_connections is not None:
             self.max_connections = max_connections
+        self._launch()
+
+    def halt(self) -> None:
+        """Stop the server and keep its data, until `resume`."""
+        self._end_process()
+
+    def resume(self, *, max_connections: int) -> None:
+        """Start a server that was halted, on its data and port."""
+        self.max_connections = max_connections
         self._launch()
 
     def snapshot(self) -> Snapshot:

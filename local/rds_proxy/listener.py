@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import logging
 import secrets
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from local.credentials import Directory
 from local.loop import run_in
 from local.postgres import wire
 from local.postgres.token_login import TokenLogin, now
+from local.rds_proxy.counts import Counts
 from local.rds_proxy.pool import Pool, PoolSettings, Refused, TargetHealth
 from local.rds_proxy.scram import ScramError, ScramServer
 from local.rds_proxy.server_connection import IDLE, Key, Target
@@ -45,9 +47,11 @@ class ProxySettings:
 
 @dataclass(frozen=True)
 class Metrics:
-    """As CloudWatch has them: the first six are of this moment, the others count from the start."""
+    """As CloudWatch has them: the first eight are of this moment, the others count from the start."""
 
     client_connections: int
+    clients_in_setup: int
+    clients_with_tls: int
     server_connections: int
     max_server_connections: int
     borrowed: int
@@ -57,6 +61,15 @@ class Metrics:
     pins: int
     borrow_timeouts: int
     refused_logins: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is of a proxy at this moment, and what happened since its last report."""
+
+    metrics: Metrics
+    counts: Counts
+    availability_percent: float | None  # None without a target
 
 
 class ProxyListener(wire.Listener):
@@ -81,6 +94,7 @@ class ProxyListener(wire.Listener):
         self.name = name
         self.host_name = host_name
         self.refused_logins = 0
+        self._in_setup = 0
         self.pool = Pool(loop, name, settings.pool)
         self._clients = Clients(name, self.pool, loop.time)
         self._settings = settings
@@ -113,6 +127,10 @@ class ProxyListener(wire.Listener):
     def metrics(self) -> Metrics:
         return run_in(self._loop, self._metrics())
 
+    def report(self) -> Report:
+        """Return what CloudWatch is told each minute."""
+        return run_in(self._loop, self._report())
+
     def _configure(self, settings: ProxySettings) -> None:
         self._settings = settings
         self.pool.settings = settings.pool
@@ -120,7 +138,9 @@ class ProxyListener(wire.Listener):
     async def _metrics(self) -> Metrics:
         lent = [server for server in self.pool.servers if server.borrower is not None]
         return Metrics(
-            client_connections=len(self.sessions),
+            client_connections=len(self.sessions) + self._in_setup,
+            clients_in_setup=self._in_setup,
+            clients_with_tls=sum(session.encrypted for session in self.sessions),
             server_connections=len(self.pool.servers),
             max_server_connections=self.pool.max_connections,
             borrowed=len(lent),
@@ -130,6 +150,14 @@ class ProxyListener(wire.Listener):
             pins=self._clients.pins,
             borrow_timeouts=self.pool.timeouts,
             refused_logins=self.refused_logins,
+        )
+
+    async def _report(self) -> Report:
+        availability = self.pool.availability.take(self._loop.time())
+        return Report(
+            metrics=await self._metrics(),
+            counts=self.pool.counter.take(),
+            availability_percent=availability if self.pool.target else None,
         )
 
     async def _listen(self, port: int) -> None:
@@ -156,6 +184,17 @@ class ProxyListener(wire.Listener):
                     session.client.close()
 
     async def _serve(self, client: wire.Connection) -> None:
+        self.pool.counter.now.client_connections_received += 1
+        self._in_setup += 1
+        try:
+            await self._set_up(client)
+        except ssl.SSLError:
+            self.pool.counter.now.client_connections_setup_failed_auth += 1
+            raise
+        finally:
+            self._in_setup -= 1
+
+    async def _set_up(self, client: wire.Connection) -> None:
         try:
             async with asyncio.timeout(wire.AUTHENTICATION_TIMEOUT_SECONDS):
                 startup = await self._startup(client)
@@ -169,12 +208,14 @@ class ProxyListener(wire.Listener):
         except Refused as refusal:
             if refusal.sqlstate.startswith("28"):
                 self.refused_logins += 1
+                self.pool.counter.now.client_connections_setup_failed_auth += 1
             client.refuse(refusal.sqlstate, refusal.text)
             return
         client.write(
             wire.authentication(wire.AUTHENTICATION_OK) + statuses + wire.message(b"K", secrets.token_bytes(8)) + READY
         )
-        Session(self._clients, client, key)
+        self.pool.counter.now.client_connections_setup_succeeded += 1
+        Session(self._clients, client, key, encrypted=startup.encrypted)
 
     def _key(self, startup: wire.Startup) -> Key:
         if startup.version != (3, 0):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from local.postgres import wire
+from local.rds_proxy.counts import Availability, Counter
 from local.rds_proxy.server_connection import Key, ServerConnection, Target
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,9 @@ class Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str, settings: PoolSettings) -> None:
         self.settings = settings
-        self.health = TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY")
+        self.counter = Counter()
+        self.availability = Availability(loop.time())
+        self._health = TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY")
         self.total = 0  # open and being opened
         self.timeouts = 0
         self.servers: set[ServerConnection] = set()
@@ -92,6 +95,19 @@ class Pool:
         self._statuses: dict[Key, bytes] = {}
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def health(self) -> TargetHealth:
+        return self._health
+
+    @health.setter
+    def health(self, health: TargetHealth) -> None:
+        self._health = health
+        self.availability.set(health.state == "AVAILABLE", self._loop.time())
+
+    @property
+    def target(self) -> Target | None:
+        return self._target
 
     @property
     def max_connections(self) -> int:
@@ -117,9 +133,14 @@ class Pool:
 
     def lend(self, key: Key, waiter: Callable[[], Waiter]) -> ServerConnection | None:
         """Return an idle connection, or None and call the waiter's `granted` or `refused` later."""
+        counts = self.counter.now
+        counts.database_connections_borrow_requests += 1
         idle = self._idle.get(key)
         if idle:
-            return idle.pop()  # the one used last: others may grow idle
+            began = self._loop.time()
+            server = idle.pop()  # the one used last: others may grow idle
+            counts.database_connections_borrow_latency.add(self._loop.time() - began)
+            return server
         self._wait(waiter())
         return None
 
@@ -156,7 +177,9 @@ class Pool:
             self._close(server)  # makes room: for another target's, or for another key's client
             return
         if own is not None:
-            self._leave(own[0]).granted(server)
+            waiter = self._leave(own[0])
+            self.counter.now.database_connections_borrow_latency.add(self._loop.time() - waiter.since)
+            waiter.granted(server)
             return
         server.idle_since = self._loop.time()
         self._idle[server.key].append(server)
@@ -170,6 +193,7 @@ class Pool:
         """Forget a waiter that is still waiting."""
         if waiter in self._waiting.get(waiter.key, ()):
             self._leave(waiter)
+            self.counter.now.database_connections_borrow_requests_aborted += 1
 
     async def sweep(self) -> None:
         """Close connections that have been idle for long, down to the share that may stay."""
@@ -248,6 +272,7 @@ class Pool:
                     self._close(min(idle, key=lambda server: server.idle_since), grow=False)
                 self.total += 1
                 self._opening[key] += 1
+                self.counter.now.database_connection_requests += 1
                 task = self._loop.create_task(self._open(key))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -284,6 +309,8 @@ class Pool:
     def _opened(self, key: Key, *, failed: bool) -> None:
         self._opening[key] -= 1
         self.total -= failed
+        self.counter.now.database_connections_setup_failed += failed
+        self.counter.now.database_connections_setup_succeeded += not failed
 
     def _failed(self, key: Key, error: wire.ServerError) -> None:
         reason = "AUTH_FAILURE" if error.sqlstate.startswith("28") else "CONNECTION_FAILED"

@@ -48,6 +48,9 @@ class Borrower(Protocol):
     def conversation(self) -> Conversation:
         """What the client has asked, and what the server still has to say to it."""
 
+    def answered(self) -> None:
+        """Note that the server is ready for what comes next."""
+
     def settle(self) -> None:
         """Give the connection back if nothing of this client's is left on it."""
 
@@ -105,7 +108,7 @@ class ServerConnection:
         if kind == _READY:
             self.status = data[position + 5 : position + 6]
             if borrower is not None:
-                borrower.conversation.answered()
+                borrower.answered()
         elif kind == _ERROR:
             # Its first field is the severity.
             self.said_goodbye |= data.startswith((b"SFATAL", b"SPANIC"), position + 5)

@@ -37,9 +37,10 @@ class Clients:
 class Session:
     """A client that has logged in, and the server connection that it has at the moment."""
 
-    def __init__(self, clients: Clients, client: wire.Connection, key: Key) -> None:
+    def __init__(self, clients: Clients, client: wire.Connection, key: Key, *, encrypted: bool = True) -> None:
         self.client = client
         self.key = key
+        self.encrypted = encrypted
         self.pinned: str | None = None
         self.since = self.active_at = clients.time()
         self.conversation = Conversation()
@@ -52,6 +53,8 @@ class Session:
         self._drop_rest = False
         self._unnamed: bytes | None = None  # the Parse of the client's unnamed statement
         self._parsed = False  # … and whether this server connection has that statement
+        self._asked_at: float | None = None  # when the query came that the client awaits, and nothing else
+        self._sent_at = 0.0  # … and when the server got it
         clients.sessions.add(self)
         client.relay(self._received, self._client_lost)
 
@@ -111,12 +114,24 @@ class Session:
             if kind == SYNC:
                 self.client.write(READY)
             return False
+        if kind == QUERY:
+            self._count_query()
         self.conversation.sent(kind)
         if kind == QUERY:
             self._judge(data, position + 5, length)
         elif kind == PARSE:
             self._parse(data, position, length)
         return True
+
+    def _count_query(self) -> None:
+        """Count a simple query, and time it unless it is one of several under way; CloudWatch has no others."""
+        counts = self._clients.pool.counter.now
+        if self.encrypted:
+            counts.query_requests_tls += 1
+        else:
+            counts.query_requests_no_tls += 1
+        if self.conversation.over:
+            self._asked_at = self._sent_at = self._clients.time()
 
     def _judge(self, data: bytes, start: int, length: int) -> None:
         if self.pinned is not None:
@@ -168,6 +183,7 @@ class Session:
 
     def _attach(self, server: ServerConnection) -> None:
         self._server, self._waiter = server, None
+        self._sent_at = self._clients.time()
         server.lend(self)
         self._log_pin()
         pending, self._pending = bytes(self._pending), bytearray()
@@ -177,6 +193,7 @@ class Session:
     def _refused(self, sqlstate: str, text: str) -> None:
         """Answer in the server's stead: an error, and that the client may go on."""
         failure = wire.error("ERROR", sqlstate, text)
+        self._asked_at = None
         awaited, in_batch = self.conversation.break_off()
         self.client.write((failure + READY) * awaited)
         if in_batch:
@@ -184,6 +201,14 @@ class Session:
         self._waiter, self._drop_rest = None, True
         self._pending.clear()
         self.client.transport.resume_reading()
+
+    def answered(self) -> None:
+        self.conversation.answered()
+        if self._asked_at is not None:
+            now, counts = self._clients.time(), self._clients.pool.counter.now
+            counts.query_response_latency.add(now - self._asked_at)
+            counts.query_database_response_latency.add(now - self._sent_at)
+            self._asked_at = None
 
     def settle(self) -> None:
         """Give the server connection back if nothing of this client's is left on it."""
@@ -218,6 +243,7 @@ class Session:
 
     def _client_lost(self) -> None:
         self._clients.sessions.discard(self)
+        self._clients.pool.counter.now.client_connections_closed += 1
         if self._waiter is not None:
             self._clients.pool.give_up(self._waiter)
         if self._server is not None:  # in a transaction, in the middle of an answer, or pinned

@@ -1,6 +1,11 @@
 """The command of the storm: python -m local.storm."""
 
+from pathlib import Path
+
 from local.storm import storm
 
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "pictures" / "storm.svg"
+
 if __name__ == "__main__":
-    print(storm.run())
+    print(storm.run(PICTURE))
+    print(f"\n  drawn in {PICTURE.relative_to(PICTURE.parents[2])}")

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from local.postgres.server import PostgresServer
 from local.rds_proxy.listener import ProxyListener, ProxySettings
 from local.rds_proxy.pool import PoolSettings, Secret
 from local.rds_proxy.server_connection import Target
+from local.storm.picture import Limit, Line, draw
 
 ENVIRONMENTS = 200
 PROCESSES = 4
@@ -38,6 +41,7 @@ INTERVAL_SECONDS = 0.2  # each asks five times a second
 MAX_CONNECTIONS = 90  # modules/database reckons this for a db.t4g.micro
 POOL_PERCENT = 25
 REGION = "us-east-1"
+SAMPLE_SECONDS = 0.2
 USER = "app"
 INSTANCE_HOST = f"storm.abcdefghijkl.{REGION}.rds.amazonaws.com"
 PROXY_HOST = f"storm.proxy-abcdefghijkl.{REGION}.rds.amazonaws.com"
@@ -67,11 +71,25 @@ class Outcome:
     queries_per_second: float
     p50_milliseconds: float
     p99_milliseconds: float
+    samples: list["Sample"]
+
+    @property
+    def server_connections(self) -> int:
+        """The most that the user has had on the server."""
+        return max(sample.server_connections for sample in self.samples)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Connections at one moment of a storm, `seconds` after its begin; those of clients as the proxy reports them."""
+
+    seconds: float
     server_connections: int
+    client_connections: int
 
 
-def run() -> str:
-    """Send both storms; return a table of what came of them."""
+def run(picture: Path | None = None) -> str:
+    """Send both storms; return a table of what came of them, and draw them into a file."""
     with ExitStack() as resources:
         certificates = Certificates(Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="storm-"))))
         loop = LoopThread()
@@ -93,10 +111,20 @@ def run() -> str:
         resources.callback(proxy.stop)
 
         _fill(server, password)
-        direct = _send("directly", server, (INSTANCE_HOST, instance.port), certificates.ca_file("rds"))
+        ca_file = certificates.ca_file("rds")
+        direct = _send("directly", server, (INSTANCE_HOST, instance.port), ca_file, clients=lambda: 0)
         with server.administrator() as cursor:  # a member logs in with a token, and the proxy with a password
             cursor.execute(sql.SQL("REVOKE rds_iam FROM {}").format(sql.Identifier(USER)))
-        pooled = _send("through the proxy", server, (PROXY_HOST, proxy.port), certificates.ca_file("proxy"))
+        pooled = _send(
+            "through the proxy",
+            server,
+            (PROXY_HOST, proxy.port),
+            certificates.ca_file("proxy"),
+            clients=lambda: proxy.metrics().client_connections,
+        )
+    if picture is not None:
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text(_picture(direct, pooled), encoding="utf-8")
     return _table([direct, pooled])
 
 
@@ -143,7 +171,14 @@ def _fill(server: PostgresServer, password: str) -> None:
         cursor.execute(sql.SQL("GRANT SELECT ON users TO {}").format(sql.Identifier(USER)))
 
 
-def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_certificates: Path) -> Outcome:
+def _send(
+    way: str,
+    server: PostgresServer,
+    endpoint: tuple[str, int],
+    root_certificates: Path,
+    *,
+    clients: Callable[[], int],
+) -> Outcome:
     settings = {
         "host": endpoint[0],
         "port": endpoint[1],
@@ -170,7 +205,7 @@ def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_cert
         "AWS_SECRET_ACCESS_KEY": _CREDENTIAL.secret_access_key,
     }
     with ExitStack() as resources:
-        most = resources.enter_context(_Watch(server))
+        watch = resources.enter_context(_Watch(server, clients))
         command = [sys.executable, str(Path(__file__).with_name("clients.py"))]
         processes = [
             resources.enter_context(
@@ -195,16 +230,17 @@ def _send(way: str, server: PostgresServer, endpoint: tuple[str, int], root_cert
             for process in processes:
                 process.kill()
             raise
-    return _outcome(way, measured, most.connections)
+    return _outcome(way, measured, watch.samples)
 
 
 class _Watch(threading.Thread):
-    """Notes the most connections that the user has had on the server."""
+    """Notes the connections that the user has on the server, and those of clients, every so often."""
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, clients: Callable[[], int]) -> None:
         super().__init__(daemon=True)
-        self.connections = 0
+        self.samples: list[Sample] = []
         self._server = server
+        self._clients = clients
         self._over = threading.Event()
 
     def __enter__(self) -> "_Watch":
@@ -216,13 +252,15 @@ class _Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        begin = time.monotonic()
         with self._server.administrator() as cursor:
-            while not self._over.wait(0.2):
+            while not self._over.wait(SAMPLE_SECONDS):
                 cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [USER])
-                self.connections = max(self.connections, cursor.fetchone()[0])  # type: ignore[index]
+                [connections] = cursor.fetchone() or [0]
+                self.samples.append(Sample(time.monotonic() - begin, connections, self._clients()))
 
 
-def _outcome(way: str, measured: list[dict[str, Any]], server_connections: int) -> Outcome:
+def _outcome(way: str, measured: list[dict[str, Any]], samples: list[Sample]) -> Outcome:
     seconds = [second for process in measured for second in process["query_seconds"]]
     refusals = sum((Counter(process["refusals"]) for process in measured), Counter())
     percentiles = statistics.quantiles(seconds, n=100)
@@ -234,7 +272,25 @@ def _outcome(way: str, measured: list[dict[str, Any]], server_connections: int) 
         queries_per_second=len(seconds) / SECONDS,
         p50_milliseconds=percentiles[49] * 1000,
         p99_milliseconds=percentiles[98] * 1000,
-        server_connections=server_connections,
+        samples=samples,
+    )
+
+
+def _picture(direct: Outcome, pooled: Outcome) -> str:
+    pool, end = MAX_CONNECTIONS * POOL_PERCENT // 100, RAMP_SECONDS + SECONDS  # then environments begin to leave
+    clients = [(sample.seconds, sample.client_connections) for sample in pooled.samples if sample.seconds <= end]
+    server = [(sample.seconds, sample.server_connections) for sample in pooled.samples if sample.seconds <= end]
+    without = [(sample.seconds, sample.server_connections) for sample in direct.samples if sample.seconds <= end]
+    return draw(
+        f"A storm of {ENVIRONMENTS} execution environments",
+        f"{pooled.refused} refused through the proxy, {direct.refused} directly. "
+        "Measured on the local stack with a stand-in for RDS Proxy.",
+        [
+            Line("clients of the proxy", "#0969da", clients),
+            Line("the database, directly", "#cf222e", without),
+            Line("the database, by the proxy", "#1a7f37", server),
+        ],
+        [Limit(f"max_connections = {MAX_CONNECTIONS}", MAX_CONNECTIONS), Limit(f"the proxy's pool = {pool}", pool)],
     )
 
 

@@ -6,11 +6,13 @@ as soon as moto has it by itself: then delete it here.
 
 from local.aws.corrections import (
     alarms,
+    dashboards,
     functions,
     instances,
     key_policies,
     keys,
     logs,
+    metrics,
     network,
     parameters,
     proxies,
@@ -29,7 +31,9 @@ _ROOMS = (
     proxies,
     network,
     functions,
+    metrics,
     alarms,
+    dashboards,
     secrets,
     keys,
     key_policies,

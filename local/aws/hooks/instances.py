@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 def hook(moto: Moto, events: Events) -> None:
-    """Tell of instances that are made, changed, restarted, copied and deleted."""
+    """Tell of instances that are made, changed, restarted, stopped, started, copied and deleted."""
+    _hook_stops(moto, events)
     take_back = RDSBackend.delete_db_instance
 
     @moto.around(RDSBackend, "create_db_instance")
@@ -82,6 +83,21 @@ def hook(moto: Moto, events: Events) -> None:
         if view is not None:
             events.instance_deleted(view)
         return deleted
+
+
+def _hook_stops(moto: Moto, events: Events) -> None:
+    @moto.around(RDSBackend, "stop_db_instance")
+    def stop(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        database = original(self, db_instance_identifier, *args, **kwargs)
+        events.instance_stopped(instance_of(database))
+        return database
+
+    @moto.around(RDSBackend, "start_db_instance")
+    def start(original: Method, self: Any, db_instance_identifier: str) -> Any:
+        database = original(self, db_instance_identifier)
+        parameters.restart(database)
+        events.instance_started(instance_of(database))
+        return database
 
 
 def tell(events: Events, database: Any, starts: int) -> None:

@@ -22,6 +22,7 @@ from local.certificates import Certificates
 from local.loop import LoopThread
 from local.postgres import wire
 from local.postgres.server import PostgresServer
+from local.rds_proxy.counts import Availability
 from local.rds_proxy.listener import Metrics, ProxyListener, ProxySettings
 from local.rds_proxy.pool import PoolSettings, Secret
 from local.rds_proxy.server_connection import Target
@@ -850,3 +851,109 @@ def _assert_token_refused(stand: Stand, token: str) -> None:
         match=r"FATAL:  IAM authentication failed for user app\. Check the IAM token for this user and try again\.",
     ):
         stand.connect(password=token)
+
+
+# What is counted for CloudWatch
+
+
+def test_clients_are_counted_as_they_come_fail_and_go(stand: Stand) -> None:
+    stand.proxy.report()
+    with stand.connect():
+        pass
+    for refused in ({"password": "wrong"}, {"user": "nobody"}, {"ca_file": stand.certificates.ca_file("rds")}):
+        with pytest.raises(psycopg2.OperationalError):
+            stand.connect(**refused)
+    metrics = stand.await_metrics(client_connections=0, clients_in_setup=0)
+    counts = stand.proxy.report().counts
+    assert (counts.client_connections_received, counts.client_connections_setup_succeeded) == (4, 1)
+    assert (counts.client_connections_setup_failed_auth, counts.client_connections_closed) == (3, 1)
+    assert (metrics.refused_logins, stand.proxy.report().counts.client_connections_received) == (2, 0)
+
+
+@proxy(require_tls=False, iam_required=False)
+def test_clients_without_tls_and_their_queries_are_counted_apart(stand: Stand) -> None:
+    clear = stand.connect(sslmode="disable", password=PASSWORD)
+    encrypted = stand.connect(password=PASSWORD)
+    for connection in (clear, clear, encrypted):
+        value(connection, "SELECT 1")
+    report = stand.proxy.report()
+    assert (report.metrics.client_connections, report.metrics.clients_with_tls) == (2, 1)
+    assert (report.counts.query_requests_no_tls, report.counts.query_requests_tls) == (2, 1)
+
+
+def test_queries_are_timed_and_so_is_the_database(stand: Stand) -> None:
+    with stand.connect() as connection:
+        stand.proxy.report()
+        value(connection, "SELECT 1")
+        value(connection, "SELECT pg_sleep(0.2)")
+        counts = stand.proxy.report().counts
+    for timing in (counts.query_response_latency, counts.query_database_response_latency):
+        assert timing.count == 2
+        assert 0 < timing.shortest < 0.2 < timing.longest < 5
+        assert timing.total == pytest.approx(timing.shortest + timing.longest)
+
+
+@small_pool
+def test_waiting_for_a_connection_is_timed_and_a_refusal_is_not(stand: Stand) -> None:
+    clients = [stand.connect() for _ in range(4)]
+    for client in clients[:3]:
+        client.cursor().execute("BEGIN")
+    stand.proxy.report()
+    with pytest.raises(psycopg2.OperationalError, match="Timed-out"):
+        value(clients[3], "SELECT 1")
+    counts = stand.proxy.report().counts
+    assert (counts.database_connections_borrow_requests, counts.database_connections_borrow_latency.count) == (1, 0)
+    assert counts.query_response_latency.count == 0
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(value, clients[3], "SELECT 1")
+        stand.await_metrics(waiting=1)
+        time.sleep(0.1)
+        clients[0].cursor().execute("COMMIT")
+        assert waiting.result(10) == 1
+    counts = stand.proxy.report().counts
+    assert counts.database_connections_borrow_latency.longest >= 0.1
+    assert counts.query_response_latency.longest >= 0.1 > counts.query_database_response_latency.longest
+
+
+@pool(max_connections_percent=10, borrow_timeout_seconds=60)
+def test_a_client_that_leaves_while_it_waits_aborts_its_request(stand: Stand) -> None:
+    clients = [stand.connect() for _ in range(4)]
+    for client in clients[:3]:
+        client.cursor().execute("BEGIN")
+    stand.proxy.report()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(value, clients[3], "SELECT 1")
+        stand.await_metrics(waiting=1)
+        socket.socket(fileno=os.dup(clients[3].fileno())).shutdown(socket.SHUT_RDWR)
+        assert isinstance(waiting.exception(10), psycopg2.OperationalError)
+    stand.await_metrics(waiting=0)
+    assert stand.proxy.report().counts.database_connections_borrow_requests_aborted == 1
+
+
+def test_database_connections_are_counted_as_they_are_asked_for_and_fail(stand: Stand) -> None:
+    with stand.connect():
+        counts = stand.proxy.report().counts
+    assert (counts.database_connection_requests, counts.database_connections_setup_succeeded) == (1, 1)
+    assert counts.database_connections_setup_failed == 0
+    stand.secrets["app"] = Secret("app", "wrong")
+    stand.proxy.register(stand.target(max_connections=40))
+    with pytest.raises(psycopg2.OperationalError, match="Request returned an error"):
+        stand.connect()
+    counts = stand.proxy.report().counts
+    assert counts.database_connections_setup_failed >= 1
+    assert counts.database_connections_setup_succeeded == 0
+
+
+def test_availability_is_a_share_of_the_time(stand: Stand) -> None:
+    share = Availability(100.0)
+    share.set(True, 130.0)
+    assert share.take(140.0) == 25
+    assert share.take(150.0) == 100
+    share.set(False, 155.0)
+    share.set(True, 157.5)
+    assert share.take(160.0) == 75
+    with stand.connect():
+        stand.proxy.report()
+        assert stand.proxy.report().availability_percent == pytest.approx(100)
+    stand.proxy.register(None)
+    assert stand.proxy.report().availability_percent is None
