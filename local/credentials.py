@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Credential:
+class Credentials:
     """A key pair that the account has issued, long-lived or for a role's session."""
 
     access_key_id: str
@@ -19,8 +19,8 @@ class Credential:
 class Directory(Protocol):
     """What the account knows of its principals."""
 
-    def credential(self, access_key_id: str) -> Credential | None:
-        """Return the credential of this key, None when there is none."""
+    def credentials_of(self, access_key_id: str) -> Credentials | None:
+        """Return the credentials of this key, None when there is none."""
 
-    def allows(self, credential: Credential, action: str, resource: str) -> bool:
+    def allows(self, credentials: Credentials, action: str, resource: str) -> bool:
         """Tell whether the principal's policies allow this."""

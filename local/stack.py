@@ -466,7 +466,7 @@ class Stack(Events):
             ways = {
                 host: {
                     "port": endpoint.listener.port,
-                    "root_certificates": str(self._certificates.ca_file(endpoint.authority)),
+                    "ca_file": str(self._certificates.ca_file(endpoint.authority)),
                 }
                 for host, endpoint in list(self._endpoints.items())
             }
@@ -505,10 +505,10 @@ class Stack(Events):
             snapshot.discard()
 
 
-def _authority(root_certificates: str, function: FunctionVersion) -> Authority | None:
+def _authority(ca_file: str, function: FunctionVersion) -> Authority | None:
     """The local authority in the place of a CA file that the function's layer really has."""
-    name = root_certificates.removeprefix(_CERTIFICATES_IN_LAYER)
-    if name == root_certificates or not any(f"certificates/{name}" in _names(layer) for layer in function.layers):
+    name = ca_file.removeprefix(_CERTIFICATES_IN_LAYER)
+    if name == ca_file or not any(f"certificates/{name}" in _names(layer) for layer in function.layers):
         return None
     if name == "amazon-trust-services.pem":
         return "proxy"

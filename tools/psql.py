@@ -62,7 +62,7 @@ def _variables(settings: Mapping[str, str], way: Mapping[str, Any], password: st
         "PGUSER": settings["PGUSER"],
         "PGPASSWORD": password,
         "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": way["root_certificates"],
+        "PGSSLROOTCERT": way["ca_file"],
     }
 
 

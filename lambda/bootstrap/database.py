@@ -8,7 +8,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from .log import log
-from .secret_store import Credential
+from .secret_store import Login
 from .settings import Settings
 
 _OPTIONS = {
@@ -30,16 +30,16 @@ _OPTIONS = {
 }
 
 
-def connect(settings: Settings, credential: Credential, **options: str) -> extensions.connection:
+def connect(settings: Settings, login: Login, **options: str) -> extensions.connection:
     """Open a connection whose session begins with these parameters; PGHOSTADDR, where set, is libpq's to read."""
     return psycopg2.connect(
         host=settings.host,
         port=settings.port,
         dbname=settings.database,
-        user=credential.username,
-        password=credential.password,
+        user=login.username,
+        password=login.password,
         sslmode="verify-full",
-        sslrootcert=settings.root_certificate,
+        sslrootcert=settings.ca_file,
         connect_timeout=10,
         application_name="bootstrap",
         keepalives_idle=60,
@@ -47,17 +47,17 @@ def connect(settings: Settings, credential: Credential, **options: str) -> exten
     )
 
 
-def refusal(settings: Settings, credential: Credential) -> str | None:
-    """Return why the server does not let this credential in, or None when it does."""
+def refusal(settings: Settings, login: Login) -> str | None:
+    """Return why the server does not let this login in, or None when it does."""
     try:
-        connect(settings, credential).close()
+        connect(settings, login).close()
     except psycopg2.OperationalError as error:
         return str(error).strip()
     return None
 
 
-def accepts(settings: Settings, credential: Credential) -> bool:
-    return refusal(settings, credential) is None
+def accepts(settings: Settings, login: Login) -> bool:
+    return refusal(settings, login) is None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from .errors import BootstrapError
 from .migration_files import Migration, pending
 from .migrator import applied_migrations, last_applied
 from .roles import changes
-from .secret_store import Credential, SecretStore
+from .secret_store import Login, SecretStore
 from .settings import Settings, User
 
 _SESSIONS = "backend_type = 'client backend'"
@@ -30,7 +30,7 @@ Read = Callable[[], Sequence[Migration]]
 
 
 def diagnose(
-    settings: Settings, store: SecretStore, read_master: Callable[[], Credential], read_files: Read
+    settings: Settings, store: SecretStore, read_master: Callable[[], Login], read_files: Read
 ) -> dict[str, Any]:
     """Look at the server, its users and its migrations; what cannot be looked at has its reason instead."""
     found: dict[str, Any] = {"host": settings.host}
@@ -70,15 +70,15 @@ def _user(cursor: extensions.cursor, user: User) -> dict[str, Any]:
 def _login(settings: Settings, store: SecretStore, user: User) -> dict[str, Any]:
     """Try the password of the user's secret: the reason why it is none, or why the server refuses it."""
     try:
-        credential = store.current(user.secret_arn or "")
+        login = store.current(user.secret_arn or "")
     except (BootstrapError, BotoCoreError, ClientError) as error:
         return {"secret": _reason(error)}
-    if credential is None:
+    if login is None:
         return {"secret": "it has no value"}
-    if credential.username != user.name:
-        return {"secret": f"it holds the login of {credential.username!r}"}
+    if login.username != user.name:
+        return {"secret": f"it holds the login of {login.username!r}"}
     try:
-        return {"login": refusal(settings, credential)}
+        return {"login": refusal(settings, login)}
     except Exception as error:  # the text of an error that nobody foresaw may hold the password
         return {"login": type(error).__name__}
 

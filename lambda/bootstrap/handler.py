@@ -24,7 +24,7 @@ from .migrator import applied_migrations, create_ledger, migrate, record
 from .passwords import ensure_login, login_works
 from .roles import changes
 from .rotation import Rotation
-from .secret_store import Credential, SecretStore
+from .secret_store import Login, SecretStore
 from .settings import Settings, User, read_settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -119,7 +119,7 @@ def _prepare(connection: extensions.connection, settings: Settings, files: Seque
     return done
 
 
-def _master(settings: Settings, store: SecretStore) -> Credential:
+def _master(settings: Settings, store: SecretStore) -> Login:
     master = store.current(settings.master_secret_arn)
     if master is None:
         raise SettingsError("MASTER_SECRET_ARN names a secret that has no value.")

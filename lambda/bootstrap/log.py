@@ -4,5 +4,5 @@ import json
 
 
 def log(event: str, **fields: object) -> None:
-    """Write a line; callers pass names and outcomes, never a credential."""
+    """Write a line; callers pass names and outcomes, never a login."""
     print(json.dumps({"event": event, **fields}, default=str), flush=True)

@@ -18,7 +18,7 @@ from .indexes import IndexConflictError, clear_the_way, concurrent_index, requir
 from .log import log
 from .migration_files import Migration, pending
 from .passwords import set_password
-from .secret_store import Credential, new_credential
+from .secret_store import Login, new_login
 from .settings import Settings
 from .statements import Statement
 
@@ -71,7 +71,7 @@ def migrate(connection: extensions.connection, settings: Settings, files: Sequen
         # Read again under the lock: another invocation may have been quicker.
         waiting = pending(files, applied_migrations(cursor, settings))
         if waiting:
-            login = new_credential(settings.deployer)
+            login = new_login(settings.deployer)
             role = sql.Identifier(settings.deployer)
             try:
                 set_password(cursor, login)
@@ -96,7 +96,7 @@ def record(connection: extensions.connection, settings: Settings, files: Sequenc
         _record(cursor, file, settings)
 
 
-def _apply(file: Migration, login: Credential, settings: Settings) -> None:
+def _apply(file: Migration, login: Login, settings: Settings) -> None:
     log("migration started", file=file.name)
     with closing(connect(settings, login, role=settings.owner, search_path=settings.schema)) as session:
         session.autocommit = not file.in_transaction

@@ -4,7 +4,7 @@ from psycopg2 import extensions, sql
 
 from .database import accepts, exclusive, refusal
 from .errors import LoginError
-from .secret_store import Credential, SecretStore, new_credential
+from .secret_store import Login, SecretStore, new_login
 from .settings import Settings, User
 
 
@@ -15,39 +15,39 @@ def ensure_login(connection: extensions.connection, store: SecretStore, settings
     """
     arn = _secret_of(user)
     with exclusive(connection, settings.roles_lock) as cursor:
-        credential = _usable(store.current(arn), user)
-        if credential and accepts(settings, credential):
+        login = _usable(store.current(arn), user)
+        if login and accepts(settings, login):
             return False
-        if not credential:
-            credential = new_credential(user.name)
-            store.put_current(arn, credential)
-        set_password(cursor, credential)
-    require_login(settings, credential)
+        if not login:
+            login = new_login(user.name)
+            store.put_current(arn, login)
+        set_password(cursor, login)
+    require_login(settings, login)
     return True
 
 
 def login_works(store: SecretStore, settings: Settings, user: User) -> bool:
     """Tell whether the user's secret lets it in, changing nothing."""
-    credential = _usable(store.current(_secret_of(user)), user)
-    return credential is not None and accepts(settings, credential)
+    login = _usable(store.current(_secret_of(user)), user)
+    return login is not None and accepts(settings, login)
 
 
-def set_password(cursor: extensions.cursor, credential: Credential) -> None:
+def set_password(cursor: extensions.cursor, login: Login) -> None:
     """Give a role its password: as the verifier that the server stores, so that no server log can show it."""
     verifier = extensions.encrypt_password(
-        credential.password, credential.username, scope=cursor.connection, algorithm="scram-sha-256"
+        login.password, login.username, scope=cursor.connection, algorithm="scram-sha-256"
     )
-    role = sql.Identifier(credential.username)
+    role = sql.Identifier(login.username)
     cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(verifier)))
 
 
-def require_login(settings: Settings, credential: Credential) -> None:
-    if reason := refusal(settings, credential):
-        raise LoginError(f"{credential.username} cannot log in with the password of its secret: {reason}")
+def require_login(settings: Settings, login: Login) -> None:
+    if reason := refusal(settings, login):
+        raise LoginError(f"{login.username} cannot log in with the password of its secret: {reason}")
 
 
-def _usable(credential: Credential | None, user: User) -> Credential | None:
-    return credential if credential and credential.username == user.name else None
+def _usable(login: Login | None, user: User) -> Login | None:
+    return login if login and login.username == user.name else None
 
 
 def _secret_of(user: User) -> str:

@@ -17,14 +17,14 @@ from psycopg2 import extensions, sql
 from .database import accepts, connect, exclusive
 from .errors import RoleError, RotationError
 from .passwords import require_login, set_password
-from .secret_store import Credential, SecretStore, new_credential
+from .secret_store import Login, SecretStore, new_login
 from .settings import Settings, User
 
 
 class Rotation:
     """One rotation of one user's secret, known by the version that is to become current."""
 
-    def __init__(self, settings: Settings, store: SecretStore, master: Credential, *, secret: str, version: str):
+    def __init__(self, settings: Settings, store: SecretStore, master: Login, *, secret: str, version: str):
         self._settings = settings
         self._store = store
         self._master = master
@@ -63,7 +63,7 @@ class Rotation:
 
     def _create(self) -> None:
         if self._store.labelled(self._secret, self._version, "AWSPENDING") is None:
-            self._store.put_pending(self._secret, self._version, new_credential(self._user.name))
+            self._store.put_pending(self._secret, self._version, new_login(self._user.name))
 
     def _set(self) -> None:
         stand_in = self._stand_in(self._pending())
@@ -84,23 +84,23 @@ class Rotation:
             cursor.execute(sql.SQL("ALTER ROLE {} VALID UNTIL {}").format(role, sql.Literal(end.isoformat())))
 
     def _test(self) -> None:
-        credential = self._pending()
+        login = self._pending()
         # The user itself has it when Secrets Manager tries this step alone, with a copy of the current value.
-        if not accepts(self._settings, credential):
-            require_login(self._settings, self._stand_in(credential))
+        if not accepts(self._settings, login):
+            require_login(self._settings, self._stand_in(login))
 
     def _finish(self) -> None:
         with self._master_session() as cursor:
             # Under the lock: meanwhile another rotation may have begun, or finished.
             label = self._requested()
-            credential = self._checked(self._store.labelled(self._secret, self._version, label))
-            stand_in = self._stand_in(credential)
-            if not accepts(self._settings, credential):
-                set_password(cursor, credential)
+            login = self._checked(self._store.labelled(self._secret, self._version, label))
+            stand_in = self._stand_in(login)
+            if not accepts(self._settings, login):
+                set_password(cursor, login)
             cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(stand_in.username)))
             # Before the commit: when this call fails, the old password stays both set and current.
             self._store.make_current(self._secret, self._version)
-        require_login(self._settings, credential)
+        require_login(self._settings, login)
 
     @contextmanager
     def _master_session(self) -> Iterator[extensions.cursor]:
@@ -110,16 +110,16 @@ class Rotation:
         ):
             yield cursor
 
-    def _pending(self) -> Credential:
+    def _pending(self) -> Login:
         return self._checked(self._store.labelled(self._secret, self._version, "AWSPENDING"))
 
-    def _checked(self, credential: Credential | None) -> Credential:
-        if credential is None or credential.username != self._user.name:
+    def _checked(self, login: Login | None) -> Login:
+        if login is None or login.username != self._user.name:
             raise RotationError(f"Version {self._version} of the secret holds no password of {self._user.name}.")
-        return credential
+        return login
 
-    def _stand_in(self, credential: Credential) -> Credential:
-        return Credential(f"{credential.username}_next", credential.password)
+    def _stand_in(self, login: Login) -> Login:
+        return Login(f"{login.username}_next", login.password)
 
 
 def _user_of(settings: Settings, secret: str) -> User:

@@ -13,14 +13,14 @@ from .errors import SecretError
 
 
 @dataclass(frozen=True)
-class Credential:
+class Login:
     username: str
     password: str = field(repr=False)
 
 
-def new_credential(username: str) -> Credential:
+def new_login(username: str) -> Login:
     """Make a password of 256 random bits, in letters that no quoting and no SASLprep changes."""
-    return Credential(username, secrets.token_urlsafe(32))
+    return Login(username, secrets.token_urlsafe(32))
 
 
 @cache
@@ -37,22 +37,22 @@ class SecretStore:
     def __init__(self) -> None:
         self._client = secrets_manager()
 
-    def current(self, arn: str) -> Credential | None:
-        """Return the credential in use, or None while the secret has no value."""
+    def current(self, arn: str) -> Login | None:
+        """Return the login in use, or None while the secret has no value."""
         return self._get(arn, VersionStage="AWSCURRENT")
 
-    def labelled(self, arn: str, version: str, label: str) -> Credential | None:
-        """Return the credential of a version that has the label, or None while it has no value."""
+    def labelled(self, arn: str, version: str, label: str) -> Login | None:
+        """Return the login of a version that has the label, or None while it has no value."""
         return self._get(arn, VersionId=version, VersionStage=label)
 
-    def put_current(self, arn: str, credential: Credential) -> None:
-        self._client.put_secret_value(SecretId=arn, SecretString=_encode(credential))
+    def put_current(self, arn: str, login: Login) -> None:
+        self._client.put_secret_value(SecretId=arn, SecretString=_encode(login))
 
-    def put_pending(self, arn: str, version: str, credential: Credential) -> None:
+    def put_pending(self, arn: str, version: str, login: Login) -> None:
         self._client.put_secret_value(
             SecretId=arn,
             ClientRequestToken=version,
-            SecretString=_encode(credential),
+            SecretString=_encode(login),
             VersionStages=["AWSPENDING"],
         )
 
@@ -72,18 +72,18 @@ class SecretStore:
             SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=version, **move
         )
 
-    def _get(self, arn: str, **version: str) -> Credential | None:
+    def _get(self, arn: str, **version: str) -> Login | None:
         try:
             text = self._client.get_secret_value(SecretId=arn, **version)["SecretString"]
         except self._client.exceptions.ResourceNotFoundException:
             return None
         try:
             value = json.loads(text)
-            return Credential(value["username"], value["password"])
+            return Login(value["username"], value["password"])
         except (ValueError, KeyError, TypeError):
             # Without its cause, which would carry the value.
             raise SecretError(f'The value of {arn} is not {{"username": …, "password": …}}.') from None
 
 
-def _encode(credential: Credential) -> str:
-    return json.dumps({"username": credential.username, "password": credential.password})
+def _encode(login: Login) -> str:
+    return json.dumps({"username": login.username, "password": login.password})

@@ -49,7 +49,7 @@ class Settings:
     host: str
     port: int
     database: str
-    root_certificate: str
+    ca_file: str
     master_secret_arn: str
     schema: str
     users: tuple[User, ...]  # the application user comes first
@@ -100,7 +100,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         host=_read(environment, "PGHOST", str),
         port=_read(environment, "PGPORT", int),
         database=_read(environment, "PGDATABASE", str),
-        root_certificate=_read(environment, "PGSSLROOTCERT", str),
+        ca_file=_read(environment, "PGSSLROOTCERT", str),
         master_secret_arn=_read(environment, "MASTER_SECRET_ARN", str),
         schema=schema,
         users=(*application, *further),

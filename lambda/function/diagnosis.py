@@ -55,7 +55,7 @@ def _address(settings: Settings) -> str:
 def _certificate(plain: socket.socket, settings: Settings) -> Any:
     """Verify chain and name as libpq does. create_default_context() is stricter since Python 3.13."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(settings.root_certificates)
+    context.load_verify_locations(settings.ca_file)
     with context.wrap_socket(plain, server_hostname=settings.host) as encrypted:
         return encrypted.getpeercert()
 

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 from xml.sax.saxutils import escape
 
-from local.credentials import Credential
+from local.credentials import Credentials
 
 # The services that the modules and the tools use, by the names that requests are signed for. moto has 200 more, some of
 # which run code or fetch addresses.
@@ -72,11 +72,11 @@ class Refused(Exception):  # noqa: N818 (an answer, not a fault)
 
 @dataclass(frozen=True)
 class Admission:
-    """A WSGI application in front of another. `credential` finds a key pair by its id."""
+    """A WSGI application in front of another. `credentials` finds a key pair by its id."""
 
     application: Application
     host: str
-    credential: Callable[[str], Credential | None]
+    credentials: Callable[[str], Credentials | None]
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
@@ -97,31 +97,31 @@ class Admission:
         given = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
         if given is None:
             raise Refused("MissingAuthenticationTokenException", f"The request is not signed by {_ALGORITHM}.")
-        credential = self._credential(environ, given["key"])
+        credentials = self._credentials_of(environ, given["key"])
         _check_time(environ, given["date"])
         body = _read_body(environ)
-        expected = _signature(environ, given, body, credential.secret_access_key)
+        expected = _signature(environ, given, body, credentials.secret_access_key)
         if not hmac.compare_digest(expected, given["signature"]):
             raise Refused("SignatureDoesNotMatch", "The signature is not that of the access key.")
         if given["service"] not in SERVICES:
             message = f"The local stack does not have {given['service']}: see SERVICES in local/aws/admission.py."
             raise Refused("NotImplemented", message, "501 Not Implemented")  # SDKs do not try that again
 
-    def _credential(self, environ: Mapping[str, Any], access_key_id: str) -> Credential:
-        credential = self.credential(access_key_id)
+    def _credentials_of(self, environ: Mapping[str, Any], access_key_id: str) -> Credentials:
+        credentials = self.credentials(access_key_id)
         token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
-        if credential is None or not hmac.compare_digest(token.encode(), (credential.session_token or "").encode()):
+        if credentials is None or not hmac.compare_digest(token.encode(), (credentials.session_token or "").encode()):
             raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
-        if credential.expires_at is not None and credential.expires_at <= datetime.datetime.now(datetime.UTC):
+        if credentials.expires_at is not None and credentials.expires_at <= datetime.datetime.now(datetime.UTC):
             raise Refused("ExpiredTokenException", "The security token included in the request is expired")
-        return credential
+        return credentials
 
 
-def new_key(principal_arn: str) -> Credential:
+def new_key(principal_arn: str) -> Credentials:
     """Make a long-lived key pair of the form that AWS's have."""
     letters = string.ascii_uppercase + "234567"
     access_key_id = "AKIA" + "".join(secrets.choice(letters) for _ in range(16))
-    return Credential(access_key_id, secrets.token_urlsafe(30), None, None, principal_arn)
+    return Credentials(access_key_id, secrets.token_urlsafe(30), None, None, principal_arn)
 
 
 def failure(service: str, content_type: str, code: str, message: str) -> tuple[str, bytes]:

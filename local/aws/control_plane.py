@@ -27,7 +27,7 @@ from local.aws.hooks.calls import Refusals
 from local.aws.hooks.instances import tell
 from local.aws.iam import Iam
 from local.aws.moto import Moto, every
-from local.credentials import Credential
+from local.credentials import Credentials
 
 
 class ControlPlane:
@@ -58,7 +58,7 @@ class ControlPlane:
         hook(self._moto, self.events, iam=self.iam, refusals=self._refusals, runs=self.functions)
         port = listener.getsockname()[1]
         moto = DomainDispatcherApplication(create_backend_app)
-        application = Admission(moto, host=f"127.0.0.1:{port}", credential=self._credential)
+        application = Admission(moto, host=f"127.0.0.1:{port}", credentials=self._credentials_of)
         self._server = make_server(
             "127.0.0.1", port, application, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
         )
@@ -73,11 +73,11 @@ class ControlPlane:
             self._server.server_close()
         self._moto.restore()
 
-    def _credential(self, access_key_id: str) -> Credential | None:
+    def _credentials_of(self, access_key_id: str) -> Credentials | None:
         """Find who calls: this stack's administrator, or a role in a session that STS has begun."""
         if access_key_id == self.administrator.access_key_id:
             return self.administrator
-        return self.iam.credential(access_key_id)
+        return self.iam.credentials_of(access_key_id)
 
     def let_window_pass(self) -> None:
         """Make the changes that wait for the maintenance window, which nobody waits for here."""

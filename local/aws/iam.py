@@ -18,7 +18,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from local.aws import iam_policies
 from local.aws.iam_policies import Context, Document
 from local.aws.reachability import Call, refusal
-from local.credentials import Credential
+from local.credentials import Credentials
 
 _SECRET_READS = {"GetSecretValue"}
 _SECRET_WRITES = {"PutSecretValue", "UpdateSecret"}
@@ -42,12 +42,12 @@ class Iam:
         self._functions[role.access_key_id] = function_arn
         return role
 
-    def credential(self, access_key_id: str) -> Credential | None:
-        """Return the credential of a role's session; keys that STS did not issue are unknown."""
+    def credentials_of(self, access_key_id: str) -> Credentials | None:
+        """Return the credentials of a role's session; keys that STS did not issue are unknown."""
         session = _session(access_key_id)
         if session is None:
             return None
-        return Credential(
+        return Credentials(
             access_key_id=session.access_key_id,
             secret_access_key=session.secret_access_key,
             session_token=session.session_token,
@@ -55,9 +55,9 @@ class Iam:
             principal_arn=session.arn,
         )
 
-    def allows(self, credential: Credential, action: str, resource: str) -> bool:
-        """Tell whether the policies of the credential's role allow this."""
-        session = _session(credential.access_key_id)
+    def allows(self, credentials: Credentials, action: str, resource: str) -> bool:
+        """Tell whether the policies of the role that has the credentials allow this."""
+        session = _session(credentials.access_key_id)
         return session is not None and self.session_allows(session, action, resource)
 
     def session_allows(

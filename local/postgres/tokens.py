@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote
 
-from local.credentials import Credential, Directory
+from local.credentials import Credentials, Directory
 
 ACTION = "rds-db:connect"
 
@@ -46,8 +46,8 @@ def verify(
     user: str,
     resource_prefix: str,
     now: datetime.datetime,
-) -> Credential:
-    """Return the credential that signed this token for this very endpoint and user; else raise TokenRefused.
+) -> Credentials:
+    """Return the credentials that signed this token for this very endpoint and user; else raise TokenRefused.
 
     `resource_prefix` is what the policy's resource has before the user: `arn:…:dbuser:prx-0123`.
     """
@@ -58,22 +58,22 @@ def verify(
     access_key_id, scope = _check_request(query, user=user, region=region)
     _check_time(query, scope, now)
 
-    credential = directory.credential(access_key_id)
-    if credential is None:
-        raise TokenRefused(f"no credential {access_key_id}")
-    if credential.expires_at is not None and credential.expires_at <= now:
-        raise TokenRefused(f"credential {access_key_id} expired at {credential.expires_at:%H:%M:%S}")
+    credentials = directory.credentials_of(access_key_id)
+    if credentials is None:
+        raise TokenRefused(f"no credentials {access_key_id}")
+    if credentials.expires_at is not None and credentials.expires_at <= now:
+        raise TokenRefused(f"credentials {access_key_id} expired at {credentials.expires_at:%H:%M:%S}")
     session_token = query.get("X-Amz-Security-Token", "")
-    if not hmac.compare_digest(session_token.encode(), (credential.session_token or "").encode()):
+    if not hmac.compare_digest(session_token.encode(), (credentials.session_token or "").encode()):
         raise TokenRefused(f"not the session token of {access_key_id}")
-    expected = _signature(query, endpoint=endpoint, scope=scope, secret=credential.secret_access_key)
+    expected = _signature(query, endpoint=endpoint, scope=scope, secret=credentials.secret_access_key)
     if not hmac.compare_digest(expected.encode(), query["X-Amz-Signature"].encode()):
         raise TokenRefused(f"the signature is not that of {access_key_id}")
 
     resource = f"{resource_prefix}/{user}"
-    if not directory.allows(credential, ACTION, resource):
-        raise TokenRefused(f"{credential.principal_arn} is not allowed {ACTION} on {resource}")
-    return credential
+    if not directory.allows(credentials, ACTION, resource):
+        raise TokenRefused(f"{credentials.principal_arn} is not allowed {ACTION} on {resource}")
+    return credentials
 
 
 def _split(token: str) -> tuple[str, dict[str, str]]:

@@ -24,7 +24,7 @@ from typing import Any
 from psycopg2 import sql
 
 from local.certificates import Certificates
-from local.credentials import Credential
+from local.credentials import Credentials
 from local.loop import LoopThread
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer
@@ -47,16 +47,16 @@ INSTANCE_HOST = f"storm.abcdefghijkl.{REGION}.rds.amazonaws.com"
 PROXY_HOST = f"storm.proxy-abcdefghijkl.{REGION}.rds.amazonaws.com"
 RESOURCES = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
 
-_CREDENTIAL = Credential("STORM", secrets.token_urlsafe(), None, None, "arn:aws:iam::123456789012:role/storm")
+_CREDENTIALS = Credentials("STORM", secrets.token_urlsafe(), None, None, "arn:aws:iam::123456789012:role/storm")
 
 
 class _Directory:
     """The storm's one key, allowed everything: what a policy refuses is tested elsewhere."""
 
-    def credential(self, access_key_id: str) -> Credential | None:
-        return _CREDENTIAL if access_key_id == _CREDENTIAL.access_key_id else None
+    def credentials_of(self, access_key_id: str) -> Credentials | None:
+        return _CREDENTIALS if access_key_id == _CREDENTIALS.access_key_id else None
 
-    def allows(self, credential: Credential, action: str, resource: str) -> bool:  # noqa: ARG002
+    def allows(self, credentials: Credentials, action: str, resource: str) -> bool:  # noqa: ARG002
         return True
 
 
@@ -175,7 +175,7 @@ def _send(
     way: str,
     server: PostgresServer,
     endpoint: tuple[str, int],
-    root_certificates: Path,
+    ca_file: Path,
     *,
     clients: Callable[[], int],
 ) -> Outcome:
@@ -184,7 +184,7 @@ def _send(
         "port": endpoint[1],
         "database": "app",
         "user": USER,
-        "root_certificates": str(root_certificates),
+        "ca_file": str(ca_file),
         "auth": "iam",
         "region": REGION,
         "retry_seconds": 0,  # what the server says at once is what is counted
@@ -201,8 +201,8 @@ def _send(
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(root / "lambda" / "layer"),
         "PGHOSTADDR": "127.0.0.1",
-        "AWS_ACCESS_KEY_ID": _CREDENTIAL.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": _CREDENTIAL.secret_access_key,
+        "AWS_ACCESS_KEY_ID": _CREDENTIALS.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": _CREDENTIALS.secret_access_key,
     }
     with ExitStack() as resources:
         watch = resources.enter_context(_Watch(server, clients))

@@ -159,7 +159,7 @@ def run(folder: Path, writes: int, troubles: int, seconds: float, seed: int) -> 
         port=relay.port,
         database="app",
         user="app",
-        root_certificates=str(certificates.ca_file("rds")),
+        ca_file=str(certificates.ca_file("rds")),
         auth="secret",
         region="eu-central-1",
         secret_arn=SECRET_ARN,

@@ -97,7 +97,7 @@ def main() -> None:
             port=server.port,
             database="app",
             user="app",
-            root_certificates=str(certificates.ca_file("rds")),
+            ca_file=str(certificates.ca_file("rds")),
             auth="iam",
             region="us-east-1",
         )
@@ -141,7 +141,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "PGPORT": str(settings.port),
         "PGDATABASE": settings.database,
         "PGUSER": settings.user,
-        "PGSSLROOTCERT": settings.root_certificates,
+        "PGSSLROOTCERT": settings.ca_file,
         "DB_AUTH": "iam",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -50,7 +50,7 @@ def server(certificates: Certificates) -> Iterator[PostgresServer]:
     server.stop()
 
 
-def connect(layers: Path, server: PostgresServer, root_certificates: Path | str) -> subprocess.CompletedProcess[str]:
+def connect(layers: Path, server: PostgresServer, ca_file: Path | str) -> subprocess.CompletedProcess[str]:
     environment: dict[str, Any] = {
         "PYTHONPATH": layers / "x86_64" / "python",
         "PGHOST": HOST,
@@ -60,7 +60,7 @@ def connect(layers: Path, server: PostgresServer, root_certificates: Path | str)
         "PGUSER": "app_master",
         "PGPASSWORD": PASSWORD,
         "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": root_certificates,
+        "PGSSLROOTCERT": ca_file,
     }
     return subprocess.run([RUNTIME, "-c", CONNECT], env=environment, capture_output=True, text=True, check=False)
 

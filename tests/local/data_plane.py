@@ -11,10 +11,10 @@ import psycopg2
 import psycopg2.extensions
 
 from local.certificates import Certificates
-from local.credentials import Credential
+from local.credentials import Credentials
 from local.postgres.server import PostgresServer
 
-ROLE = Credential(
+ROLE = Credentials(
     access_key_id="ASIAEXAMPLE",
     secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",  # noqa: S106 (AWS's own example)
     session_token="IQoJb3JpZ2luX2VjEXAMPLE//+==",  # noqa: S106
@@ -31,13 +31,13 @@ class SmallDirectory:
     """Keys, one role's session as a rule, and the resources that their holder may connect to."""
 
     allowed: set[str]
-    credentials: tuple[Credential, ...] = (ROLE,)
+    credentials: tuple[Credentials, ...] = (ROLE,)
 
-    def credential(self, access_key_id: str) -> Credential | None:
+    def credentials_of(self, access_key_id: str) -> Credentials | None:
         return next((known for known in self.credentials if known.access_key_id == access_key_id), None)
 
-    def allows(self, credential: Credential, action: str, resource: str) -> bool:
-        return credential in self.credentials and action == "rds-db:connect" and resource in self.allowed
+    def allows(self, credentials: Credentials, action: str, resource: str) -> bool:
+        return credentials in self.credentials and action == "rds-db:connect" and resource in self.allowed
 
 
 def start_server(certificates: Certificates, **settings: Any) -> PostgresServer:
@@ -53,17 +53,17 @@ def start_server(certificates: Certificates, **settings: Any) -> PostgresServer:
     return PostgresServer.start(**defaults | settings)
 
 
-def token(host: str, port: int, user: str, credential: Credential = ROLE) -> str:
+def token(host: str, port: int, user: str, credentials: Credentials = ROLE) -> str:
     """Make a token as users do, with boto3's own signer."""
-    return str(_client(credential).generate_db_auth_token(host, port, user))
+    return str(_client(credentials).generate_db_auth_token(host, port, user))
 
 
 @functools.cache
-def _client(credential: Credential) -> Any:
+def _client(credentials: Credentials) -> Any:
     session = boto3.Session(
-        aws_access_key_id=credential.access_key_id,
-        aws_secret_access_key=credential.secret_access_key,
-        aws_session_token=credential.session_token,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        aws_session_token=credentials.session_token,
         region_name=REGION,
     )
     return session.client("rds")

@@ -154,7 +154,7 @@ class Deployment:
     def keeper(self, variables: Mapping[str, str], log: Log | None = None) -> Keeper:
         """Make the library's connection as a function with these variables would have it, in this process."""
         way = json.loads((self.folder / "endpoints.json").read_text())[variables["PGHOST"]]
-        local = {"PGPORT": str(way["port"]), "PGSSLROOTCERT": way["root_certificates"], "AWS_REGION": REGION}
+        local = {"PGPORT": str(way["port"]), "PGSSLROOTCERT": way["ca_file"], "AWS_REGION": REGION}
         return Keeper(Settings.from_environment({**variables, **local}), log=log)
 
     def _connection(self, host: str, ca_file: str) -> dict[str, str]:

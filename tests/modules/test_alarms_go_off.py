@@ -123,7 +123,7 @@ class Way:
             user=USER,
             password=password or self._signer.generate_db_auth_token(host, endpoint["port"], USER),
             sslmode="verify-full",
-            sslrootcert=endpoint["root_certificates"],
+            sslrootcert=endpoint["ca_file"],
             connect_timeout=10,
         )
         connection.autocommit = True

@@ -64,7 +64,7 @@ def parameters(settings: Settings, login: Login, *, timeout_seconds: int) -> dic
         "user": login.user,
         "password": login.password,
         "sslmode": "verify-full",
-        "sslrootcert": settings.root_certificates,
+        "sslrootcert": settings.ca_file,
         "gssencmode": "disable",
         "application_name": settings.application_name,
         "connect_timeout": timeout_seconds,

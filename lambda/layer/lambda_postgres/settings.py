@@ -23,7 +23,7 @@ class Settings(NamedTuple):
     port: int
     database: str
     user: str
-    root_certificates: str
+    ca_file: str
     """The path of the PEM file with the only roots that are trusted."""
     auth: str
     """`iam`: a token signed for each connection. `secret`: the password in secret_arn."""
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
             port=int(read.number("PGPORT", 5432, low=1, high=65535)),
             database=read.text("PGDATABASE"),
             user=read.text("PGUSER"),
-            root_certificates=read.file("PGSSLROOTCERT"),
+            ca_file=read.file("PGSSLROOTCERT"),
             auth=auth,
             region=read.text("AWS_REGION"),
             secret_arn=read.text("DB_SECRET_ARN") if auth == "secret" else None,

@@ -36,7 +36,7 @@ class Target:
     """One database with its secrets, and the bootstrap function in front of it."""
 
     def __init__(
-        self, number: int, server: PostgresServer, root_certificate: Path, secrets_manager: Any, migrations: Path
+        self, number: int, server: PostgresServer, ca_file: Path, secrets_manager: Any, migrations: Path
     ) -> None:
         self.server = server
         self.secrets_manager = secrets_manager
@@ -54,7 +54,7 @@ class Target:
             "PGHOSTADDR": "127.0.0.1",
             "PGPORT": str(server.port),
             "PGDATABASE": self.database,
-            "PGSSLROOTCERT": str(root_certificate),
+            "PGSSLROOTCERT": str(ca_file),
             "MASTER_SECRET_ARN": self.master_secret,
             "APPLICATION_SECRET_ARN": self.secret,
             "APPLICATION_USER": self.user,

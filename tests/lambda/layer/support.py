@@ -19,7 +19,7 @@ import botocore.awsrequest
 import botocore.credentials
 from psycopg2 import sql
 
-from local.credentials import Credential
+from local.credentials import Credentials
 from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
 FUNCTION_KEY = ("AKIDEXAMPLE", "canary-secret-access-key", "canary-session-token")
-FUNCTION = Credential(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
+FUNCTION = Credentials(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
 
 
 def start_server(name: str, certificates: Certificates, max_connections: int = 20) -> PostgresServer:

@@ -88,7 +88,7 @@ def test_the_servers_text_is_understood(settings, text, kind, sqlstate, transien
 
 
 def test_a_certificate_of_another_authority_is_refused(settings, certificates):
-    wrong = settings._replace(root_certificates=str(certificates.ca_file("proxy")))
+    wrong = settings._replace(ca_file=str(certificates.ca_file("proxy")))
     with pytest.raises(CannotConnect, match="certificate verify failed") as caught:
         use(Keeper(wrong))
     assert not caught.value.transient
@@ -101,7 +101,7 @@ def test_a_certificate_of_another_host_is_refused(settings):
 
 def test_a_missing_certificate_file_is_no_downgrade(settings, tmp_path):
     with pytest.raises(CannotConnect, match="does not exist"):
-        use(Keeper(settings._replace(root_certificates=str(tmp_path / "none.pem"))))
+        use(Keeper(settings._replace(ca_file=str(tmp_path / "none.pem"))))
 
 
 def test_a_refused_login_is_tried_once_and_says_what_to_check(settings, secrets, capsys):

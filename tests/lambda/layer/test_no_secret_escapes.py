@@ -28,7 +28,7 @@ def spoil_database(settings, **_):
 
 
 def spoil_certificates(settings, certificates, **_):
-    return settings._replace(root_certificates=str(certificates.ca_file("proxy")))
+    return settings._replace(ca_file=str(certificates.ca_file("proxy")))
 
 
 def spoil_secret(secrets, **_):

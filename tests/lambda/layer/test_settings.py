@@ -29,7 +29,7 @@ def test_settings_are_read_from_libpqs_own_names(environ):
     assert settings.port == 5433
     assert settings.database == "app"
     assert settings.user == "writer"
-    assert settings.root_certificates == environ["PGSSLROOTCERT"]
+    assert settings.ca_file == environ["PGSSLROOTCERT"]
     assert settings.region == "eu-central-1"
     assert settings.application_name == "lambda_postgres"
 

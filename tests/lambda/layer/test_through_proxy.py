@@ -54,7 +54,7 @@ def proxied(settings, proxy, certificates):
     return settings._replace(
         host=PROXY_HOST,
         port=proxy.port,
-        root_certificates=str(certificates.ca_file("proxy")),
+        ca_file=str(certificates.ca_file("proxy")),
         auth="iam",
         secret_arn=None,
         retry_seconds=0,

@@ -280,12 +280,12 @@ def handler(event, context):
 def test_directory_knows_sessions_and_their_policies(plane, account):
     user = "arn:aws:rds-db:us-east-1:123456789012:dbuser:prx-1/app"
     session = account.assume(account.role("reader", allow("rds-db:connect", user)))
-    credential = plane.iam.credential(session._credentials["aws_access_key_id"])
-    assert credential.secret_access_key == session._credentials["aws_secret_access_key"]
-    assert credential.session_token == session._credentials["aws_session_token"]
-    assert plane.iam.allows(credential, "rds-db:connect", user)
-    assert not plane.iam.allows(credential, "rds-db:connect", user.replace("prx-1", "prx-2"))
-    assert plane.iam.credential("AKIAIOSFODNN7EXAMPLE") is None
+    credentials = plane.iam.credentials_of(session._credentials["aws_access_key_id"])
+    assert credentials.secret_access_key == session._credentials["aws_secret_access_key"]
+    assert credentials.session_token == session._credentials["aws_session_token"]
+    assert plane.iam.allows(credentials, "rds-db:connect", user)
+    assert not plane.iam.allows(credentials, "rds-db:connect", user.replace("prx-1", "prx-2"))
+    assert plane.iam.credentials_of("AKIAIOSFODNN7EXAMPLE") is None
 
 
 def test_calls_of_a_role_are_held_to_its_policies(account):

@@ -105,8 +105,8 @@ def test_others_log_in_with_their_password(instance: Instance) -> None:
         ({"user": "app"}, "signed for user 'app'"),
         ({"host": "other.us-east-1.rds.amazonaws.com"}, "signed for other"),
         ({"port": 5432}, ":5432, not for"),
-        ({"credential": replace(ROLE, secret_access_key="x" * 40)}, "the signature is not"),
-        ({"credential": replace(ROLE, session_token="x" * 40)}, "not the session token"),
+        ({"credentials": replace(ROLE, secret_access_key="x" * 40)}, "the signature is not"),
+        ({"credentials": replace(ROLE, session_token="x" * 40)}, "not the session token"),
     ],
 )
 def test_a_token_for_something_else_is_refused_as_rds_does(

@@ -8,9 +8,9 @@ from unittest import mock
 import botocore.auth
 import pytest
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials as Keys
 
-from local.credentials import Credential
+from local.credentials import Credentials
 from local.postgres.tokens import TokenRefused, verify
 from tests.local.data_plane import SmallDirectory
 
@@ -21,7 +21,7 @@ PREFIX = "arn:aws:rds-db:us-east-1:123456789012:dbuser:prx-0123456789abcdef0"
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
 
-LONG_LIVED = Credential(
+LONG_LIVED = Credentials(
     access_key_id="AKIDEXAMPLE",
     secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",  # noqa: S106 (AWS's own example)
     session_token=None,
@@ -49,13 +49,13 @@ KNOWN_SESSION_TOKEN = (
 )
 
 
-def one_user(user: str = USER, credentials: tuple[Credential, ...] = (LONG_LIVED, SESSION)) -> SmallDirectory:
+def one_user(user: str = USER, credentials: tuple[Credentials, ...] = (LONG_LIVED, SESSION)) -> SmallDirectory:
     """Make a directory in which everyone may connect as `user`, and nothing else."""
     return SmallDirectory({f"{PREFIX}/{user}"}, credentials)
 
 
 def signed(
-    credential: Credential = SESSION,
+    credentials: Credentials = SESSION,
     *,
     host: str = f"{HOST}:{PORT}",
     user: str = USER,
@@ -67,13 +67,13 @@ def signed(
 ) -> str:
     """Sign as botocore's generate_db_auth_token does, with every part open to change."""
     request = AWSRequest("GET", f"https://{host}/", params={"Action": action, "DBUser": user})
-    keys = Credentials(credential.access_key_id, credential.secret_access_key, credential.session_token)
+    keys = Keys(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
     with mock.patch("botocore.auth.get_current_datetime", return_value=at.replace(tzinfo=None)):
         botocore.auth.SigV4QueryAuth(keys, service, region, expires=expires).add_auth(request)
     return str(request.url).removeprefix("https://")
 
 
-def check(token: str, **changes: Any) -> Credential:
+def check(token: str, **changes: Any) -> Credentials:
     settings: dict[str, Any] = {
         "directory": one_user(),
         "host": HOST,
@@ -85,9 +85,9 @@ def check(token: str, **changes: Any) -> Credential:
     return verify(token, **settings | changes)
 
 
-@pytest.mark.parametrize("credential", [LONG_LIVED, SESSION])
-def test_what_botocore_signs_is_accepted(credential: Credential) -> None:
-    assert check(signed(credential)) == credential
+@pytest.mark.parametrize("credentials", [LONG_LIVED, SESSION])
+def test_what_botocore_signs_is_accepted(credentials: Credentials) -> None:
+    assert check(signed(credentials)) == credentials
 
 
 def test_known_answers_are_accepted() -> None:
@@ -125,11 +125,11 @@ def test_it_lives_fifteen_minutes() -> None:
         ({"expires": 901}, "lifetime"),
         ({"expires": 0}, "lifetime"),
         ({"at": NOW + 301 * SECOND}, "in the future"),
-        ({"credential": replace(SESSION, access_key_id="ASIAUNKNOWN")}, "no credential ASIAUNKNOWN"),
-        ({"credential": replace(SESSION, secret_access_key=OTHER)}, "the signature is not that of ASIAEXAMPLE"),
-        ({"credential": replace(SESSION, session_token=OTHER)}, "session token"),
-        ({"credential": replace(SESSION, session_token=None)}, "session token"),
-        ({"credential": replace(LONG_LIVED, session_token=OTHER)}, "session token"),
+        ({"credentials": replace(SESSION, access_key_id="ASIAUNKNOWN")}, "no credentials ASIAUNKNOWN"),
+        ({"credentials": replace(SESSION, secret_access_key=OTHER)}, "the signature is not that of ASIAEXAMPLE"),
+        ({"credentials": replace(SESSION, session_token=OTHER)}, "session token"),
+        ({"credentials": replace(SESSION, session_token=None)}, "session token"),
+        ({"credentials": replace(LONG_LIVED, session_token=OTHER)}, "session token"),
     ],
 )
 def test_a_token_for_something_else_is_refused(changes: dict[str, Any], reason: str) -> None:

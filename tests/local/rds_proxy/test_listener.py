@@ -174,8 +174,8 @@ def test_a_user_without_a_secret_has_no_credentials(stand: Stand) -> None:
         ({"user": "other"}, "signed for user 'other'"),
         ({"host": INSTANCE}, f"signed for {INSTANCE}"),
         ({"port": 5432}, ":5432, not for"),
-        ({"credential": replace(ROLE, secret_access_key="x" * 40)}, "the signature is not"),
-        ({"credential": replace(ROLE, access_key_id="ASIAUNKNOWN")}, "no credential"),
+        ({"credentials": replace(ROLE, secret_access_key="x" * 40)}, "the signature is not"),
+        ({"credentials": replace(ROLE, access_key_id="ASIAUNKNOWN")}, "no credentials"),
     ],
 )
 def test_a_token_for_something_else_is_refused(
