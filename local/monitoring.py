@@ -133,7 +133,7 @@ class InstanceMetrics:
     """Publishes the figures of instances. A stopped one has none."""
 
     def __init__(self) -> None:
-        self._cpu: dict[str, tuple[float, float]] = {}  # by resource id: seconds used, when
+        self._cpu: dict[str, tuple[float, float]] = {}  # by resource id: seconds used, seconds up
 
     def publish(self, instance: Instance, figures: Figures, at: float) -> None:
         """Publish what an instance's server tells. The memory is this machine's, and so is the CPU's share."""
@@ -149,15 +149,15 @@ class InstanceMetrics:
             if value is not None:
                 publisher.put(name, value, unit, dimensions, at=at)
 
-    def _cpu_percent(self, instance: Instance, figures: Figures) -> float | None:
-        now, used = time.monotonic(), figures.cpu_seconds
+    def _cpu_percent(self, instance: Instance, figures: Figures) -> float:
+        used, up = figures.cpu_seconds, figures.uptime_seconds
         if used is None:  # a system without /proc: idle, so that the instance is not taken for silent
             return 0.0
-        before = self._cpu.get(instance.resource_id)
-        self._cpu[instance.resource_id] = (used, now)
-        if before is None or used < before[0] or now <= before[1]:  # the first minute, or a server that started anew
-            return None
-        return min(100.0, 100 * (used - before[0]) / (now - before[1]) / (os.cpu_count() or 1))
+        before = self._cpu.get(instance.resource_id, (0.0, 0.0))
+        self._cpu[instance.resource_id] = (used, up)
+        if up <= before[1] or used < before[0]:  # the server has started anew
+            before = (0.0, 0.0)
+        return min(100.0, 100 * (used - before[0]) / max(up - before[1], 0.001) / (os.cpu_count() or 1))
 
 
 def publish_queues(at: float) -> None:

@@ -13,7 +13,8 @@ from local.postgres.server import PostgresServer
 _QUESTION = """
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> %s),
        (SELECT sum(pg_database_size(oid)) FROM pg_database),
-       (SELECT max(age(datfrozenxid)) FROM pg_database)
+       (SELECT max(age(datfrozenxid)) FROM pg_database),
+       extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())
 """
 
 
@@ -24,6 +25,7 @@ class Figures:
     connections: int
     stored_bytes: int
     used_transaction_ids: int
+    uptime_seconds: float
     cpu_seconds: float | None
     available_memory_bytes: int | None
 
@@ -32,8 +34,15 @@ def measure(server: PostgresServer) -> Figures:
     """Ask a running server, and the system about its processes."""
     with server.administrator() as cursor:
         cursor.execute(_QUESTION, [ADMINISTRATOR])
-        connections, stored, ids = cursor.fetchone() or (0, 0, 0)
-    return Figures(int(connections), int(stored), int(ids), _cpu_seconds(server.pid), _available_memory())
+        connections, stored, ids, uptime = cursor.fetchone() or (0, 0, 0, 0)
+    return Figures(
+        connections=int(connections),
+        stored_bytes=int(stored),
+        used_transaction_ids=int(ids),
+        uptime_seconds=float(uptime),
+        cpu_seconds=_cpu_seconds(server.pid),
+        available_memory_bytes=_available_memory(),
+    )
 
 
 def _cpu_seconds(pid: int | None) -> float | None:

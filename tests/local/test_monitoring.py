@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.monitoring import InstanceMetrics
+from local.postgres.figures import Figures
 from local.stack import Stack
 from tests.local.account import Account, allow
 from tests.modules.cloudwatch import TABLE
@@ -229,3 +232,16 @@ def made(deployment: Deployment, name: str, code: str, *actions: str, dead_lette
     settings = {"DeadLetterConfig": {"TargetArn": dead_letters}} if dead_letters else {}
     account.function(name, code, Role=role, Timeout=10, **settings)
     return name
+
+
+def test_the_processors_share_is_of_the_time_since_the_last_minute(deployment: Deployment) -> None:
+    instance = deployment.stack._instances["app"]
+    metrics, processors = InstanceMetrics(), os.cpu_count() or 1
+
+    def share(up: float, cpu: float | None) -> float:
+        return metrics._cpu_percent(instance, Figures(0, 0, 0, up, cpu, None)) * processors
+
+    assert share(10, 1) == pytest.approx(10)  # since the server's start
+    assert share(20, 6) == pytest.approx(50)
+    assert share(4, 1) == pytest.approx(25)  # since a new start
+    assert share(5, None) == 0
