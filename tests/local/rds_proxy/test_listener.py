@@ -128,7 +128,7 @@ def proxy(**settings: Any) -> pytest.MarkDecorator:
 
 
 # A pool of three of the server's thirty connections, and little patience.
-small_pool = pool(max_connections_percent=10, borrow_timeout_seconds=0.3)
+small_pool = pool(max_connections_percent=10, borrow_timeout_seconds=2)
 
 
 # Logins
@@ -354,7 +354,7 @@ def test_who_finds_no_connection_in_time_is_told_and_may_go_on(stand: Stand) -> 
         with pytest.raises(psycopg2.Error, match="Timed-out waiting to acquire database connection") as error:
             value(late, "SELECT 1")
         assert error.value.pgcode == "08000"
-        assert 0.25 < time.monotonic() - started < 2
+        assert 1.9 < time.monotonic() - started < 30
         holders[0].rollback()
         assert value(late, "SELECT 2") == 2
         assert stand.proxy.metrics().borrow_timeouts == 1
