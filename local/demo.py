@@ -124,11 +124,10 @@ def _lines(command: list[str], log: Path) -> Iterator[str]:
 
 
 def _hints(directory: Path) -> str:
-    pictures = {str(path): "the dashboard during a storm" for path in sorted(Path("docs").glob("dashboard.*"))}
     return "\n".join(
         f"  {what:<28} {how}"
         for what, how in {
-            **pictures,
+            "docs/pictures/storm.svg": "clients and database connections, as the dashboard shows them during a storm",
             "make status ENV=prod": "versions, endpoints, connections, migration, rotation and alarms on one screen",
             "make logs ENV=prod FOLLOW=1": "what both functions log",
             "make invoke ENV=prod": "invoke the function again",
