@@ -55,7 +55,7 @@ def write_sbom(path: Path, tree: Path, *, name: str) -> None:
         "version": 1,
         "metadata": {"component": {"type": "library", "name": name}},
         "components": [
-            {"type": "library", "name": "lambda_postgres"},
+            {"type": "library", "name": "lambda_postgres", "licenses": [{"license": {"id": "Apache-2.0"}}]},
             _library(psycopg2.name, psycopg2.version, f"pkg:pypi/{psycopg2.name}@{psycopg2.version}")
             | {"components": libraries},
             *(_file(file, tree) for file in [*objects, *sorted(tree.glob("certificates/*.pem"))]),

@@ -37,6 +37,8 @@ def test_lists_every_shared_object_and_certificate_as_it_is(layer: Path, sbom: A
 
 
 def test_names_the_libraries_with_their_versions_and_licences(sbom: Any) -> None:
+    [own] = [item for item in sbom["components"] if item["name"] == "lambda_postgres"]
+    assert own["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     [wheel] = [item for item in sbom["components"] if item["name"] == "psycopg2-binary"]
     assert wheel["purl"] == f"pkg:pypi/psycopg2-binary@{wheel['version']}"
     inside = {item["name"]: item for item in wheel["components"]}
