@@ -28,7 +28,7 @@ def run(directory: Path, *, port: int = 0) -> int:
         _say("A second plan")
         print("  " + _no_changes(directory))
         _say("A storm: each execution environment holds its connection")
-        print(storm.run())
+        print(storm.run(directory / "storm.svg"))
         _say("make doctor ENV=prod")
         print(_doctor(directory))
         _say("Look around")
@@ -127,7 +127,7 @@ def _hints(directory: Path) -> str:
     return "\n".join(
         f"  {what:<28} {how}"
         for what, how in {
-            "docs/pictures/storm.svg": "clients and database connections, as the dashboard shows them during a storm",
+            f"{directory}/storm.svg": "the storm as a picture: clients and database connections, as on the dashboard",
             "make status ENV=prod": "versions, endpoints, connections, migration, rotation and alarms on one screen",
             "make logs ENV=prod FOLLOW=1": "what both functions log",
             "make invoke ENV=prod": "invoke the function again",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from local.storm import storm
 
-PICTURE = Path(__file__).resolve().parents[2] / "docs" / "pictures" / "storm.svg"
+PICTURE = Path(__file__).resolve().parents[2] / "build" / "output" / "storm.svg"
 
 if __name__ == "__main__":
     print(storm.run(PICTURE))
