@@ -14,6 +14,7 @@ from local import service
 from local.storm import storm
 
 INTERRUPT_TIMEOUT_SECONDS = 60
+PICTURE = "docs/pictures/storm.svg"
 
 
 def run(directory: Path, *, port: int = 0) -> int:
@@ -124,11 +125,10 @@ def _lines(command: list[str], log: Path) -> Iterator[str]:
 
 
 def _hints(directory: Path) -> str:
-    pictures = {str(path): "the dashboard during a storm" for path in sorted(Path("docs").glob("dashboard.*"))}
     return "\n".join(
         f"  {what:<28} {how}"
         for what, how in {
-            **pictures,
+            PICTURE: "client and database connections on the dashboard, during a storm",
             "make status ENV=prod": "versions, endpoints, connections, migration, rotation and alarms on one screen",
             "make logs ENV=prod FOLLOW=1": "what both functions log",
             "make invoke ENV=prod": "invoke the function again",
