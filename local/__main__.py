@@ -7,8 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local import demo, service
-from local.stack import Stack
+from local import service
 
 DIRECTORY = Path(".local")
 
@@ -29,6 +28,8 @@ def main() -> int:
     os.umask(0o077)  # what a stack writes is for its user alone
     match arguments.command:
         case "demo":
+            from local import demo  # noqa: PLC0415  needs the storm
+
             return demo.run(DIRECTORY, port=arguments.port)
         case "up":
             return service.serve(DIRECTORY, port=arguments.port)
@@ -39,6 +40,8 @@ def main() -> int:
 
 
 def _run(command: list[str]) -> int:
+    from local.stack import Stack  # noqa: PLC0415  needs all of the stack
+
     with tempfile.TemporaryDirectory() as directory, Stack(Path(directory)) as stack:
         return subprocess.run(command, env=stack.environment(), check=False).returncode
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from local.lambda_runtime.environment import end_leftovers
 from local.record import Record
-from local.stack import Stack
 
 TARGET_DELAY_SECONDS = 10
 START_TIMEOUT_SECONDS = 60
@@ -21,6 +20,8 @@ STOP_TIMEOUT_SECONDS = 30
 
 def serve(directory: Path, *, port: int = 0) -> int:
     """Serve the stack until SIGINT or SIGTERM; return an exit status."""
+    from local.stack import Stack  # noqa: PLC0415  takes seconds, and who only stops a stack needs none of it
+
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
