@@ -18,7 +18,7 @@ from lambda_postgres.connecting import try_logins
 from lambda_postgres.login import SecretLogins, TokenLogins
 
 _SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
-_SECONDS = 3
+_SECONDS = 6
 
 
 def diagnose() -> dict[str, Any]:

@@ -88,7 +88,7 @@ class ControlPlane:
                 tell(self.events, database, starts)
 
     def proxies(self) -> list[Proxy]:
-        return [proxy_of(proxy) for backend in every(rds_backends) for proxy in backend.db_proxies.values()]
+        return [proxy_of(proxy) for backend in every(rds_backends) for proxy in list(backend.db_proxies.values())]
 
     def evaluate_alarms(self, now: float) -> None:
         """Evaluate every alarm on the minutes that are over."""

@@ -116,7 +116,7 @@ def role_allows(role_arn: str, action: str, resource: str | None, context: Conte
     role = _role(role_arn)
     if role is None:
         return False
-    managed = [_document(policy) for policy in role.managed_policies.values()]
+    managed = [_document(policy) for policy in list(role.managed_policies.values())]
     groups = [[*role.policies.values(), *managed]]
     if boundary := role.permissions_boundary_arn:
         groups.append([_document(iam_backends[role.account_id][role.partition].get_policy(boundary))])

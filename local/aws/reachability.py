@@ -55,7 +55,7 @@ def refusal(call: Call) -> str | None:
         return None
     ec2 = ec2_backends[account][region]
     groups = vpc["SecurityGroupIds"]
-    for endpoint in ec2.vpc_end_points.values():
+    for endpoint in list(ec2.vpc_end_points.values()):
         if (
             endpoint.vpc_id == vpc["VpcId"]
             and endpoint.service_name == f"com.amazonaws.{region}.{call.service}"
@@ -91,8 +91,8 @@ def _way_to_the_internet(ec2: Any, subnet_ids: list[str], group_ids: list[str]) 
     return permitted and all(
         any(
             route.nat_gateway is not None and route.destination_cidr_block == "0.0.0.0/0"
-            for table in ec2.route_tables.values()
-            if subnet_id in table._associations.values()
+            for table in list(ec2.route_tables.values())
+            if subnet_id in list(table._associations.values())
             for route in table.routes
         )
         for subnet_id in subnet_ids

@@ -90,7 +90,7 @@ def parents(backend: Any, name: str) -> list[Any]:
     """Return the composite alarms that have an alarm in their rule."""
     return [
         alarm
-        for alarm in backend.alarms.values()
+        for alarm in list(backend.alarms.values())
         if alarm.rule is not None and name in AlarmRule.parse(alarm.rule).children
     ]
 
@@ -146,11 +146,12 @@ def _evaluate_metric_alarm(backend: Any, alarm: Any, now: float) -> None:
 def _evaluate_composite(backend: Any, alarm: Any, now: float) -> bool:
     """Tell whether its state changed. The words are those of CloudWatch's events of composite alarms."""
     rule = AlarmRule.parse(alarm.rule)
-    states = {name: backend.alarms[name].state_value for name in rule.children if name in backend.alarms}
+    known = dict(backend.alarms)  # requests may delete some meanwhile
+    children = [known[name] for name in rule.children if name in known]
+    states = {child.name: child.state_value for child in children}
     state = ALARM if rule.test(lambda name: states.get(name, "")) else OK
     if state == alarm.state_value:
         return False
-    children = [backend.alarms[name] for name in states]
     latest = max(children, key=_changed_at, default=None)
     if alarm.state_value == INSUFFICIENT_DATA or latest is None:
         reason = f"{alarm.alarm_arn} was created and its alarm rule evaluates to {state}"

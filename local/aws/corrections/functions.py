@@ -291,7 +291,7 @@ def functions_leave_network_interfaces(moto: Moto) -> None:
 
     def uses(storage: Any) -> dict[tuple[str, frozenset[str]], str]:
         """Return the role of a function for each subnet and set of groups in use."""
-        versions = [f for name in storage._functions.values() for f in [name["latest"], *name["versions"]] if f]
+        versions = [f for name in list(storage._functions.values()) for f in [name["latest"], *name["versions"]] if f]
         return {
             (subnet, frozenset(given.get("SecurityGroupIds", []))): function.role
             for function in versions

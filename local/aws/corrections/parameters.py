@@ -183,7 +183,7 @@ def groups_in_use_are_not_deleted(moto: Moto) -> None:
 
     @moto.around(RDSBackend, "delete_db_parameter_group")
     def delete(original: Method, self: Any, db_parameter_group_name: str) -> Any:
-        for database in self.databases.values():
+        for database in list(self.databases.values()):
             waiting = database.__dict__.get("waiting", {}).get("db_parameter_group_name")
             if db_parameter_group_name in (database.db_parameter_groups()[0].name, waiting):
                 message = (
@@ -202,7 +202,7 @@ def _announce(group: Any, changed: Iterable[Any]) -> None:
     """Let the servers of a group take the dynamic parameters among those that changed."""
     names = {parameter["ParameterName"] for parameter in changed if parameter.get("ApplyMethod") == "immediate"}
     given = _given(group)
-    for database in group.backend.databases.values():
+    for database in list(group.backend.databases.values()):
         if database.db_parameter_groups()[0] is group:
             for name in names:
                 in_force(database).pop(name, None)

@@ -158,8 +158,8 @@ def deletion_of_an_instance_ends_its_registration(moto: Moto) -> None:
     @moto.around(RDSBackend, "delete_db_instance")
     def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
         deleted = original(self, db_instance_identifier, *args, **kwargs)
-        for proxy in self.db_proxies.values():
-            for group in proxy.proxy_target_groups.values():
+        for proxy in list(self.db_proxies.values()):
+            for group in list(proxy.proxy_target_groups.values()):
                 group.targets = [t for t in group.targets if t.rds_resource_id != db_instance_identifier]
         return deleted
 

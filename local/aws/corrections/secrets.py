@@ -25,7 +25,7 @@ def rotation_can_be_repeated(moto: Moto) -> None:
     @moto.around(SecretsManagerBackend, "rotate_secret")
     def rotate(original: Method, self: Any, secret_id: str, **given: Any) -> Any:
         if secret := self.secrets.get(secret_id):
-            for version in secret.versions.values():
+            for version in list(secret.versions.values()):
                 if {"AWSCURRENT", "AWSPENDING"} <= set(version["version_stages"]):
                     version["version_stages"].remove("AWSPENDING")
             given["rotation_lambda_arn"] = given.get("rotation_lambda_arn") or secret.rotation_lambda_arn or None

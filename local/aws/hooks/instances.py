@@ -48,7 +48,7 @@ def hook(moto: Moto, events: Events) -> None:
     @moto.around(RDSBackend, "modify_db_parameter_group")
     def modify_group(original: Method, self: Any, db_parameter_group_name: str, *args: Any, **kwargs: Any) -> Any:
         group = original(self, db_parameter_group_name, *args, **kwargs)
-        for database in self.databases.values():
+        for database in list(self.databases.values()):
             if database.db_parameter_groups()[0] is group:
                 events.instance_changed(instance_of(database))
         return group
@@ -76,7 +76,7 @@ def hook(moto: Moto, events: Events) -> None:
     def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
         database = self.databases.get(db_instance_identifier)
         view = instance_of(database) if database else None  # before its secret is gone
-        served = [proxy for proxy in self.db_proxies.values() if _targets(proxy, db_instance_identifier)]
+        served = [proxy for proxy in list(self.db_proxies.values()) if _targets(proxy, db_instance_identifier)]
         deleted = original(self, db_instance_identifier, *args, **kwargs)
         for proxy in served:
             events.proxy_changed(proxy_of(proxy))

@@ -58,8 +58,8 @@ def hook(moto: Moto, events: Events) -> None:
     def health(target: Any) -> dict[str, str]:
         group = next(
             group
-            for proxy in target.backend.db_proxies.values()
-            for group in proxy.proxy_target_groups.values()
+            for proxy in list(target.backend.db_proxies.values())
+            for group in list(proxy.proxy_target_groups.values())
             if target in group.targets
         )
         found = events.target_health(proxy_of(target.backend.db_proxies[group.db_proxy_name]))
