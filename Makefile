@@ -319,7 +319,7 @@ $(UV): build/requirements/uv.txt
 	@PYENV_VERSION=3.13 $(UV) venv --quiet --clear --python 3.13 .venv/$* 2>/dev/null \
 	  || { echo "No Python 3.13 found or fetched: .venv/$* uses $$($(PYTHON) --version)."; \
 	       $(UV) venv --quiet --clear --python "$$(command -v $(PYTHON))" .venv/$*; }
-	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python .venv/$* $<
+	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
 .PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from local import demo
 from local.lambda_runtime import processes
 from tests.waiting import await_that
 
@@ -107,11 +106,6 @@ def test_a_port_in_use_is_one_clear_line(tree):
         demo = run(tree, "demo", "--port", str(port))
     assert demo.returncode == 1
     assert demo.stderr == f"The stack did not start: port {port} is in use: choose another with LOCAL_PORT=\n"
-
-
-def test_the_picture_that_the_demonstration_names_is_there():
-    assert demo.PICTURE in demo._hints(Path(".local"))
-    assert (ROOT / demo.PICTURE).is_file()
 
 
 def test_an_interrupted_demonstration_leaves_no_process(tree):
