@@ -120,8 +120,10 @@ $(init)
 @umask 077; $(TF) show -json $(PLAN) >$(PLAN).json
 @trap 'rm -f $(LEFTOVERS)' EXIT; \
   $(TOOLS)/python -m tools.leftovers $(LEFTOVERS) <$(PLAN).json; \
-  [ ! -e $(LEFTOVERS) ] || $(TF) plan -input=false -out=$(PLAN); \
-  [ ! -e $(LEFTOVERS) ] || $(TF) show -json $(PLAN) >$(PLAN).json
+  if [ -e $(LEFTOVERS) ]; then \
+    $(TF) plan -input=false -out=$(PLAN); \
+    $(TF) show -json $(PLAN) >$(PLAN).json; \
+  fi
 @$(TOOLS)/python -m tools.preflight <$(PLAN).json
 @$(TOOLS)/python -m tools.plan_summary $(ENV) $(if $(filter plan,$@),--markdown $(PLAN).md) <$(PLAN).json
 endef
