@@ -21,6 +21,8 @@ from unittest.mock import patch
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from python_terraform import IsFlagged, IsNotFlagged, Terraform
 
+from tests.provider import Relay
+
 ROOT = Path(__file__).parents[1]
 
 _KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-00000000000"
@@ -303,14 +305,26 @@ def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
 
 
 def terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:
-    """Run terraform with the installed provider; `get` is all the init that a folder needs."""
-    with patch.dict(os.environ, {"TF_CLI_CONFIG_FILE": str(configuration())}):
+    """Run terraform with a provider that runs already; `get` is all the init that a folder needs."""
+    with _clean_environment(), patch.dict(os.environ, _attached()):
         return _run(folder, command, *arguments, **options)
 
 
+_relays: dict[frozenset[tuple[str, str]], Relay] = {}
+
+
+def _attached() -> dict[str, str]:
+    """The variables that lead Terraform to a provider of this process's account; one is kept."""
+    account = frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
+    if account not in _relays:
+        while _relays:
+            _relays.popitem()[1].end()
+        _relays[account] = Relay(provider_binary(), os.environ)
+    return _relays[account].variables
+
+
 def _run(folder: Path, command: str, *arguments: str, **options: Any) -> str:
-    with _clean_environment():
-        code, out, err = Terraform(working_dir=str(folder)).cmd(command, *arguments, no_color=IsFlagged, **options)
+    code, out, err = Terraform(working_dir=str(folder)).cmd(command, *arguments, no_color=IsFlagged, **options)
     if code == 0:
         return str(out)
     if not out.startswith("{"):
@@ -335,7 +349,7 @@ def _clean_environment() -> Iterator[None]:
         mine |= {
             name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name in os.environ
         }
-    theirs = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TF_DATA_DIR", "TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE")
+    theirs = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TF_DATA_DIR", "TF_REATTACH_PROVIDERS", "TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE")
     with patch.dict(os.environ, mine):
         for name in [name for name in os.environ if name.startswith(theirs)]:
             del os.environ[name]
@@ -354,6 +368,12 @@ def write_zip(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(zipfile.ZipInfo("handler.py"), "")  # of 1980, so that its hash does not change
+
+
+def provider_binary() -> Path:
+    """The installed provider."""
+    [binary] = installed_provider().glob("registry.terraform.io/hashicorp/aws/*/*/terraform-provider-aws_*")
+    return binary
 
 
 @cache
@@ -384,7 +404,8 @@ def installed_provider() -> Path:
             shutil.copy(ROOT / "versions.tf", folder)
             copy.write_text(locked)
             try:
-                _run(folder, "init", input=False, lockfile="readonly")
+                with _clean_environment():
+                    _run(folder, "init", input=False, lockfile="readonly")
             except RuntimeError:
                 copy.unlink()
                 raise
