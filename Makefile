@@ -62,7 +62,7 @@ ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
 # There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
-ifneq ($(LOCAL_STACK)$(filter demo test scan storm bench ledger plan-time changes mutations,$(MAKECMDGOALS)),)
+ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan storm bench ledger plan-time changes mutations,$(MAKECMDGOALS)),)
 unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
 endif
 ifneq ($(LOCAL_STACK),)
@@ -222,8 +222,14 @@ terraform-version:
 
 ##@ Code
 
-test: .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version ## Run every test, one full apply of dev and prod among them
-	@$(TOOLS)/pytest -n 6 --dist loadfile --no-loadscope-reorder
+override PYTEST := $(TOOLS)/pytest --dist loadfile --no-loadscope-reorder
+to-test = .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version
+
+test: $(to-test) ## Run every test but those of test-examples
+	@$(PYTEST) -n 4 -m "not applied"
+
+test-examples: $(to-test) ## Apply dev, prod and single modules on local stacks; break, mend, restore and destroy them
+	@$(PYTEST) -n 6 -m applied
 
 lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, Python and shell
 	@$(TERRAFORM) fmt -check -diff -recursive
@@ -324,4 +330,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations
+.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations

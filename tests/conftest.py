@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-# They apply with Terraform, which takes minutes but mostly waits: the others run beside them.
+# They apply whole modules, break them, and wait for the provider: `make test-examples`, and not `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/terraform/test_restore.py",
@@ -28,10 +29,24 @@ APPLIED = (
     "tests/modules/test_database_changes.py",
     "tests/modules/test_database_window.py",
     "tests/terraform/test_order_of_removal.py",
+    "tests/local/test_service.py",
+    "tests/local/test_rotation.py",
+    "tests/terraform/test_failed_migration.py",
 )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import what will not run: each worker would."""
+    if collection_path.suffix != ".py":
+        return None
+    applied = str(collection_path.relative_to(config.rootpath)) in APPLIED
+    return {"applied": not applied, "not applied": applied}.get(config.getoption("markexpr")) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest."""
+    """Mark those, and begin with the longest."""
     order = {path: number for number, path in enumerate(APPLIED)}
+    for item in items:
+        if item.nodeid.partition("::")[0] in order:
+            item.add_marker("applied")
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))

@@ -306,21 +306,33 @@ def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
 
 def terraform(folder: Path, command: str, *arguments: str, **options: Any) -> str:
     """Run terraform with a provider that runs already; `get` is all the init that a folder needs."""
-    with _clean_environment(), patch.dict(os.environ, _attached()):
+    with _clean_environment(), patch.dict(os.environ, attached()):
+        return _run(folder, command, *arguments, **options)
+
+
+def terraform_alone(folder: Path, command: str, *arguments: str, **options: Any) -> str:
+    """The same with a provider that Terraform starts: for a root that configures it more than once."""
+    with _clean_environment(), patch.dict(os.environ, {"TF_CLI_CONFIG_FILE": str(configuration())}):
         return _run(folder, command, *arguments, **options)
 
 
 _relays: dict[frozenset[tuple[str, str]], Relay] = {}
 
 
-def _attached() -> dict[str, str]:
+def attached() -> dict[str, str]:
     """The variables that lead Terraform to a provider of this process's account; one is kept."""
     account = frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
     if account not in _relays:
         while _relays:
             _relays.popitem()[1].end()
-        _relays[account] = Relay(provider_binary(), os.environ)
+        _relays[account] = relay(os.environ)
     return _relays[account].variables
+
+
+def relay(environment: Mapping[str, str], folder: Path = ROOT) -> Relay:
+    """Start the installed provider with this environment, in the folder of the root that it will apply."""
+    [binary] = installed_provider().glob("registry.terraform.io/hashicorp/aws/*/*/terraform-provider-aws_*")
+    return Relay(binary, environment, folder)
 
 
 def _run(folder: Path, command: str, *arguments: str, **options: Any) -> str:
@@ -368,12 +380,6 @@ def write_zip(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(zipfile.ZipInfo("handler.py"), "")  # of 1980, so that its hash does not change
-
-
-def provider_binary() -> Path:
-    """The installed provider."""
-    [binary] = installed_provider().glob("registry.terraform.io/hashicorp/aws/*/*/terraform-provider-aws_*")
-    return binary
 
 
 @cache

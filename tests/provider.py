@@ -2,11 +2,12 @@
 
 Terraform starts its provider anew for each command and reads the schema of all its 1,500 types of resources, which takes
 many times longer than the plan itself. TF_REATTACH_PROVIDERS, which is meant for debugging a provider, leads it to one
-that runs already. Between the two stands a relay, `python -m tests.provider FILE`: it passes everything on, but leaves
+that runs already. Between the two stands a relay, `python -m tests.provider FILE FOLDER`: it passes everything on, but leaves
 out of the schema what this tree does not name. A type that it left out would be refused by Terraform.
 
-The provider reads AWS_ variables when it starts, so that each account needs a relay of its own, and it keeps its last
-configuration, so that Terraform commands take turns.
+The provider reads AWS_ variables when it starts, so that each account needs a relay of its own; it opens files where it
+was started, as those of a Lambda layer when it is applied; and it keeps its last configuration, so that Terraform
+commands take turns.
 """
 
 import atexit
@@ -35,13 +36,13 @@ _MAPS = (2, 3, 8)
 
 
 class Relay:
-    """A relay to a provider that has this environment; both end with this process."""
+    """A relay to a provider that has this environment and works in this folder; both end with this process."""
 
-    def __init__(self, provider: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, provider: Path, environment: Mapping[str, str], folder: Path) -> None:
         # Terraform configures a provider at each command, and with a file of certificates that works only once.
         environment = {name: value for name, value in environment.items() if name != "AWS_CA_BUNDLE"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.provider", str(provider)],
+            [sys.executable, "-m", "tests.provider", str(provider.resolve()), str(folder.resolve())],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -57,18 +58,19 @@ class Relay:
             self._process.communicate()
 
 
-def _relay(provider: str) -> None:
+def _relay(provider: str, folder: str) -> None:
     """Serve until standard input ends."""
     import grpc  # noqa: PLC0415 (the tests' own processes do without)
 
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     process = subprocess.Popen(
-        [provider], env=os.environ | _HANDSHAKE | _QUIET, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+        [provider], cwd=folder, env=os.environ | _HANDSHAKE | _QUIET, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
         assert process.stdout
-        address = process.stdout.readline().split("|")[3]
-        channel = grpc.insecure_channel(f"unix:{address}", unlimited)
+        socket = process.stdout.readline().split("|")[3]
+        channel = grpc.insecure_channel(f"unix:{socket}", unlimited)
         # A provider blocks when nobody reads what it writes.
         written = channel.unary_stream("/plugin.GRPCStdio/StreamStdio")(b"")
         threading.Thread(target=lambda: deque(written, maxlen=0), daemon=True).start()
@@ -93,12 +95,12 @@ def _relay(provider: str) -> None:
 
                 return grpc.unary_unary_rpc_method_handler(answer)
 
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as here:
             server = grpc.server(ThreadPoolExecutor(32), handlers=[Passing()], options=unlimited)
-            server.add_insecure_port(f"unix:{folder}/relay")
+            server.add_insecure_port(f"unix:{here}/relay")
             server.start()
-            here = {"Network": "unix", "String": f"{folder}/relay"}
-            attachment = {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.getpid(), "Test": True, "Addr": here}
+            address = {"Network": "unix", "String": f"{here}/relay"}
+            attachment = {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.getpid(), "Test": True, "Addr": address}
             print(json.dumps({"registry.terraform.io/hashicorp/aws": attachment}), flush=True)
             sys.stdin.read()
             server.stop(None)
@@ -149,4 +151,4 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    _relay(sys.argv[1])
+    _relay(*sys.argv[1:])

@@ -101,7 +101,7 @@ def two_regions() -> dict[str, str]:
     roles = {"network": "flow_logs", "database": "monitoring"}
     targets = [f"module.{call}.aws_iam_role.{roles.get(call.split('_')[0], 'main')}" for call in root["module"]]
     with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans.control_plane()}):
-        plans.terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
+        plans.terraform_alone(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
         state = json.loads(plans.terraform(folder, "show", json=plans.IsFlagged))
     return {
         resource["address"]: resource["values"]["name"]

@@ -32,6 +32,7 @@ class Life:
     stack: Stack = field(repr=False)
     folder: Path
     root: Path
+    relay: plans.Relay | None = field(default=None, repr=False)
     outputs: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
     second_plan: int = -1
@@ -148,14 +149,19 @@ class Life:
         return self.folder / "terraform.tfstate"
 
     def _init(self) -> None:
+        """Hold the provider against the lock file; later commands find one that runs."""
         self._terraform("init", "-reconfigure", "-lockfile=readonly", f"-backend-config=path={self._state}")
+        self.relay = plans.relay(self.stack.environment(), self.root)
+
+    def environment(self) -> dict[str, str]:
+        return self.stack.environment() | (self.relay.variables if self.relay else {})
 
     def _plan(self, *options: str) -> subprocess.CompletedProcess[str]:
         return self._terraform("plan", "-detailed-exitcode", *options, expect=(NO_CHANGES, CHANGES))
 
     def _make_destroy(self) -> str:
         command = ["make", "destroy", f"ENV={self.name}", "AUTO_APPROVE=1"]
-        return self._run(command, self.stack.environment()).stdout
+        return self._run(command, self.environment()).stdout
 
     def _password(self, secret_arn: str) -> str:
         try:
@@ -167,9 +173,7 @@ class Life:
     def _terraform(
         self, command: str, *options: str, expect: tuple[int, ...] = (0,)
     ) -> subprocess.CompletedProcess[str]:
-        environment = self.stack.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
-        if command in ("plan", "apply"):  # init has held the provider against the lock file
-            environment["TF_CLI_CONFIG_FILE"] = str(plans.configuration())
+        environment = self.environment() | {"TF_DATA_DIR": str(self.folder / ".terraform")}
         done = self._run(["terraform", f"-chdir={self.root}", command, "-no-color", *options], environment)
         assert done.returncode in expect, done.stdout[-5000:]
         return done

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local.aws.control_plane import ControlPlane
+from tests import plans
 from tests.local.account import Account, Recorder, log_key, running
 from tests.plans import ARGUMENTS, ROOT, write_zip
 
@@ -24,7 +25,7 @@ def account() -> Iterator[Account]:
 
 
 @pytest.fixture
-def root(tmp_path: Path, account: Account) -> Path:
+def root(tmp_path: Path, account: Account, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a root of the module, of which a test may change its copy."""
     shutil.copytree(ROOT / "modules" / "function", tmp_path / "modules" / "function")
     folder = tmp_path / "root"
@@ -49,14 +50,16 @@ def root(tmp_path: Path, account: Account) -> Path:
         "module": {"function": {"source": "../modules/function", **ARGUMENTS["function"], "network": network}},
     }
     (folder / "main.tf.json").write_text(json.dumps(document))
-    shutil.copy(ROOT / "terraform" / "prod" / ".terraform.lock.hcl", folder)
+    for name, value in plans.relay(os.environ | account.variables(), folder).variables.items():
+        monkeypatch.setenv(name, value)
     return folder
 
 
 def terraform(root: Path, account: Account, *command: str, timeout: float | None = None) -> str:
+    environment = os.environ | account.variables()
     done = subprocess.run(
-        ["terraform", *command, "-no-color"],
-        cwd=root, env=os.environ | account.variables(), text=True, capture_output=True, check=False, timeout=timeout,
+        ["terraform", *command],
+        cwd=root, env=environment, text=True, capture_output=True, check=False, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     return done.stdout
@@ -69,10 +72,10 @@ def interfaces(account: Account) -> list[Any]:
 
 
 def test_lambda_deletes_the_interfaces_before_destroy_deletes_the_role(root: Path, account: Account) -> None:
-    terraform(root, account, "init")
-    terraform(root, account, "apply", "-auto-approve")
+    terraform(root, account, "get")
+    terraform(root, account, "apply", "-no-color", "-auto-approve")
     assert len(interfaces(account)) == 1
-    said = terraform(root, account, "destroy", "-auto-approve", timeout=DESTROY_SECONDS)
+    said = terraform(root, account, "destroy", "-no-color", "-auto-approve", timeout=DESTROY_SECONDS)
     assert interfaces(account) == []
     gone = [line.split(":")[0] for line in said.splitlines() if "Destruction complete" in line]
     order = ["aws_lambda_function.main", "aws_security_group.interfaces", "aws_iam_role_policy.runtime"]

@@ -29,6 +29,7 @@ class Story:
     stack: Stack = field(repr=False)
     root: Path
     given: dict[str, Any]
+    relay: plans.Relay = field(repr=False)
     leftovers: list[str] = field(default_factory=list)
     adopted: str = ""
     kept: list[str] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Story:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return self.stack.environment() | {"TF_CLI_CONFIG_FILE": str(plans.configuration())}
+        return self.stack.environment() | self.relay.variables
 
     def _write(self, **database: Any) -> None:
         """Call the two modules, in the account's default network."""
@@ -163,7 +164,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stor
         for name in ("restored", "replaced"):
             root = tmp_path_factory.mktemp(name)
             shutil.copy(plans.ROOT / "versions.tf", root)
-            stories[name] = Story(name, stack, root, given)
+            stories[name] = Story(name, stack, root, given, plans.relay(stack.environment(), root))
         for told in [threads.submit(stories["restored"].restored), threads.submit(stories["replaced"].replaced)]:
             told.result()
         yield stories

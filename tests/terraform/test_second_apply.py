@@ -50,7 +50,7 @@ def seen(stack: Stack) -> Broken:
         return json.loads((life.folder / "terraform.tfstate").read_text())
 
     def make_plan() -> None:
-        done = life._run(["make", "plan", "ENV=prod"], stack.environment())
+        done = life._run(["make", "plan", "ENV=prod"], life.environment())
         assert done.returncode == 0, done.stdout[-3000:]
         seen.said.append(done.stdout)
 

@@ -26,7 +26,9 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "main.tf.json").write_text(
         json.dumps({"provider": {"aws": {"region": "us-east-1"}}, "module": {"database": {"source": "./logs"}}})
     )
-    terraform(tmp_path, "init", f"-plugin-dir={plans.installed_provider()}")
+    terraform(tmp_path, "get")
+    for name, value in plans.attached().items():
+        monkeypatch.setenv(name, value)
     return tmp_path
 
 

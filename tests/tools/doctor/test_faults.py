@@ -64,10 +64,7 @@ class World:
         self.stack = stack
         self.root = ROOT / "terraform" / "prod"
         self.terraform = ["terraform", f"-chdir={self.root}"]
-        self.variables = stack.variables() | {
-            "TF_DATA_DIR": str(stack.folder_of("prod") / ".terraform"),
-            "TF_CLI_CONFIG_FILE": str(plans.configuration()),
-        }
+        self.variables = stack.variables() | {"TF_DATA_DIR": str(stack.folder_of("prod") / ".terraform")}
         self.state: Path | None = None  # what Terraform shall say instead of the truth
         self.asks_terraform = False  # else its state is read from the file, which is quicker
         self._clients: dict[str, Any] = {}
@@ -75,9 +72,10 @@ class World:
     def apply(self) -> None:
         backend = f"-backend-config=path={self._state_file}"
         for command in (["init", "-reconfigure", "-lockfile=readonly", backend], ["apply", "-auto-approve"]):
-            own = {} if command[0] == "apply" else {"TF_CLI_CONFIG_FILE": os.environ.get("TF_CLI_CONFIG_FILE", "")}
+            if command[0] == "apply":  # init has held the provider against the lock file
+                self.variables |= plans.relay(self.stack.environment(), self.root).variables
             done = subprocess.run(
-                [*self.terraform, *command, "-no-color"], cwd=ROOT, env=self.stack.environment() | self.variables | own,
+                [*self.terraform, *command, "-no-color"], cwd=ROOT, env=self.stack.environment() | self.variables,
                 stdin=subprocess.DEVNULL, text=True, capture_output=True, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
