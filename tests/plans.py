@@ -361,7 +361,15 @@ def _clean_environment() -> Iterator[None]:
         mine |= {
             name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name in os.environ
         }
-    theirs = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "TF_DATA_DIR", "TF_REATTACH_PROVIDERS", "TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE")
+    theirs = (
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "TF_DATA_DIR",
+        "TF_REATTACH_PROVIDERS",
+        "TF_CLI_ARGS",
+        "TF_VAR_",
+        "TF_WORKSPACE",
+    )
     with patch.dict(os.environ, mine):
         for name in [name for name in os.environ if name.startswith(theirs)]:
             del os.environ[name]

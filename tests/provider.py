@@ -1,13 +1,13 @@
 """The real AWS provider, started once for many Terraform commands.
 
-Terraform starts its provider anew for each command and reads the schema of all its 1,500 types of resources, which takes
-many times longer than the plan itself. TF_REATTACH_PROVIDERS, which is meant for debugging a provider, leads it to one
-that runs already. Between the two stands a relay, `python -m tests.provider FILE FOLDER`: it passes everything on, but leaves
-out of the schema what this tree does not name. A type that it left out would be refused by Terraform.
+Terraform starts its provider anew for each command and reads the schema of all its 1,500 types of resources, which
+takes many times longer than the plan itself. TF_REATTACH_PROVIDERS, which is meant for debugging a provider, leads it
+to one that runs already. Between the two stands a relay, `python -m tests.provider FILE FOLDER`: it passes everything
+on, but leaves out of the schema what this tree does not name. A type that it left out would be refused by Terraform.
 
-The provider reads AWS_ variables when it starts, so that each account needs a relay of its own; it opens files where it
-was started, as those of a Lambda layer when it is applied; and it keeps its last configuration, so that Terraform
-commands take turns.
+The provider reads AWS_ variables when it starts, so that each account needs a relay of its own. It opens files where
+it was started, such as the zip of a layer that is applied. It keeps its last configuration, so that Terraform commands
+take turns.
 """
 
 import atexit
