@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import ssl
 import struct
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 import scramp
 
-from local.certificates import HostCertificate
-from local.loop import run_in
+from ..certificates import HostCertificate
+from ..loop import run_in
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,19 @@ _LENGTH = struct.Struct("!i")
 
 AUTHENTICATION_OK = 0
 AUTHENTICATION_CLEARTEXT = 3
+AUTHENTICATION_MD5 = 5
 AUTHENTICATION_SASL = 10
 AUTHENTICATION_SASL_CONTINUE = 11
 AUTHENTICATION_SASL_FINAL = 12
+_PASSWORD_METHODS = frozenset((AUTHENTICATION_CLEARTEXT, AUTHENTICATION_MD5, AUTHENTICATION_SASL))
 
 
 class ProtocolError(Exception):
     """The other side does not speak the protocol."""
+
+
+class PasswordNeeded(ProtocolError):  # noqa: N818 (what is missing)
+    """The server asks for a password, and there is none."""
 
 
 class ServerError(Exception):
@@ -178,12 +185,13 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("closed during the TLS handshake")
         self.transport = transport
 
-    async def request_tls(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Ask the server for TLS; there is no going on without."""
+    async def request_tls(self, context: ssl.SSLContext, server_name: str, *, required: bool = True) -> None:
+        """Ask the server for TLS, and go on without only where it is not required."""
         self.write(struct.pack("!ii", 8, _SSL_REQUEST))
-        if await self.read(1) != b"S":
+        if await self.read(1) == b"S":
+            await self.start_tls(context, server_name=server_name)
+        elif required:
             raise ConnectionRefusedError("the server does not offer TLS")
-        await self.start_tls(context, server_name=server_name)
 
     async def read(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -239,13 +247,16 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """Accept connections on 127.0.0.1 in the given loop, which runs in a thread of its own.
+    """Accept connections in the given loop, which runs in a thread of its own.
 
     A subclass handles a connection in `_serve`; when that returns the connection goes on by itself or is closed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, certificate: HostCertificate) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, certificate: HostCertificate, *, address: str = "127.0.0.1"
+    ) -> None:
         self.port = 0
+        self._address = address
         self._loop = loop
         self._tls = _server_context(certificate)
         self._server: asyncio.Server | None = None
@@ -286,7 +297,7 @@ class Listener:
 
     async def _listen(self, port: int) -> None:
         self._server = await self._loop.create_server(
-            lambda: Connection(self._accept, self._connections.discard), "127.0.0.1", port, backlog=1024
+            lambda: Connection(self._accept, self._connections.discard), self._address, port, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -321,7 +332,7 @@ class Listener:
 
 
 async def log_in(connection: Connection, parameters: Mapping[str, str], password: str) -> bytes:
-    """Log in with SCRAM; return the server's ParameterStatus messages once it is ready."""
+    """Log in, by password if asked; return the server's ParameterStatus messages once it is ready."""
     connection.write(startup_message(parameters))
     scram: scramp.ScramClient = None
     statuses = bytearray()
@@ -335,6 +346,8 @@ async def log_in(connection: Connection, parameters: Mapping[str, str], password
             return bytes(statuses)
         elif kind == b"R":
             method, data = authentication_kind(payload), payload[4:]
+            if method in _PASSWORD_METHODS and not password:
+                raise PasswordNeeded("the server asks for a password, and none is given")
             if method == AUTHENTICATION_SASL:
                 scram = scramp.ScramClient(["SCRAM-SHA-256"], parameters["user"], password)
                 first = scram.get_client_first().encode()
@@ -344,22 +357,41 @@ async def log_in(connection: Connection, parameters: Mapping[str, str], password
                 connection.write(message(b"p", scram.get_client_final().encode()))
             elif method == AUTHENTICATION_SASL_FINAL:
                 scram.set_server_final(data.decode())
+            elif method == AUTHENTICATION_MD5:
+                connection.write(message(b"p", _strings(md5_password(parameters["user"], password, data))))
+            elif method == AUTHENTICATION_CLEARTEXT:
+                connection.write(message(b"p", _strings(password)))
             elif method != AUTHENTICATION_OK:
-                raise ProtocolError(f"the server asks for authentication method {method}, not for SCRAM")
+                raise ProtocolError(f"the server asks for authentication method {method}, not for a password")
 
 
-async def run(connection: Connection, statement: str) -> None:
-    """Run statements whose results do not matter."""
+async def run(connection: Connection, statement: str) -> list[bytes]:
+    """Run statements; return the DataRow messages that they gave."""
     connection.write(message(b"Q", _strings(statement)))
     failure: ServerError | None = None
+    rows: list[bytes] = []
     while True:
         kind, payload = await connection.read_message()
         if kind == b"E":
             failure = ServerError(payload)
+        elif kind == b"D":
+            rows.append(payload)
         elif kind == b"Z":
             if failure is not None:
                 raise failure
-            return
+            return rows
+
+
+def only_value(rows: list[bytes]) -> str:
+    """Return the first column of the first DataRow."""
+    length = _LENGTH.unpack_from(rows[0], 2)[0]
+    return rows[0][6 : 6 + length].decode()
+
+
+def md5_password(user: str, password: str, salt: bytes) -> str:
+    """Return what a client answers to AuthenticationMD5Password."""
+    stored = hashlib.md5((password + user).encode(), usedforsecurity=False).hexdigest()
+    return "md5" + hashlib.md5(stored.encode() + salt, usedforsecurity=False).hexdigest()
 
 
 async def read_password(connection: Connection) -> str:

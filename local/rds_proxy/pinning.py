@@ -7,6 +7,8 @@ set_config(…, true) count as SET: the guide exempts them for MySQL only.
 import re
 
 LONGEST_STATEMENT = 16 * 1024
+TOO_LONG = "a statement larger than 16 KB"
+NAMED = "a named prepared statement"
 
 # Most statements hold none of these words and are done with after one search.
 _SUSPECT = re.compile(
@@ -51,7 +53,7 @@ _ANYWHERE = (
 def pin_reason(sql: str) -> str | None:
     """Return why this text pins, None when it does not."""
     if len(sql) > LONGEST_STATEMENT:
-        return "a statement larger than 16 KB"
+        return TOO_LONG
     if _SUSPECT.search(sql) is None:
         return None
     code = _code(sql)
@@ -60,6 +62,47 @@ def pin_reason(sql: str) -> str | None:
             if pattern.match(statement.lstrip()):
                 return reason
     return next((reason for pattern, reason in _ANYWHERE if pattern.search(code)), None)
+
+
+_LONGEST_DIGEST = 300
+_UNPAIRED = re.compile(r"""['"]|\$(?:[a-zA-Z_]\w*)?\$""")
+_SHORTER = (
+    (re.compile(r"(?<![\w$])\.?\d[\w.]*(?:(?<=[eE])[+-]\d+)?"), "?"),
+    (re.compile(r"((?:^|;)\s*set\s+(?:(?:session|local)\s+)?[\w.]+\s*(?:=|\bto\b))[^;]*", re.IGNORECASE), r"\1 ?"),
+    (re.compile(r"((?:^|;)\s*set\s+(?:(?:session|local)\s+)?(?:time\s+zone|names)\b)[^;]*", re.IGNORECASE), r"\1 ?"),
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"\?(?: ?, ?\?)+"), "?, …"),
+    (re.compile(r"(\(\?(?:, …)?\))(?: ?, ?\(\?(?:, …)?\))+"), r"\1, …"),
+)
+
+
+def digest(sql: str) -> str:
+    """Return a statement without the data in it: literals, what SET assigns, comments.
+
+    Where a string does not end, or would end elsewhere with `standard_conforming_strings` off, the rest is data.
+    """
+    parts, position = [], 0
+    while found := _NOT_CODE.search(sql, position):
+        parts.append(sql[position : found.start()])
+        position = found.end()
+        if found["identifier"] is not None:
+            parts.append(re.sub(r"\W", "_", found["identifier"]))
+        elif found["comment"]:
+            parts.append(" ")
+            position = _end_of_comment(sql, position)
+        elif found[0].startswith("--"):
+            parts.append(" ")
+        else:
+            parts.append("?")
+            if found[0][0] == "'" and "\\" in found[0]:
+                position = len(sql)
+    code = "".join(parts) + sql[position:]
+    if unpaired := _UNPAIRED.search(code):
+        code = code[: unpaired.start()] + "?"
+    for pattern, replacement in _SHORTER:
+        code = pattern.sub(replacement, code)
+    code = "".join(character if character.isprintable() else "?" for character in code.strip())
+    return code if len(code) <= _LONGEST_DIGEST else code[: _LONGEST_DIGEST - 1] + "…"
 
 
 def _code(sql: str) -> str:
