@@ -26,6 +26,8 @@ JSON         ?=
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
 LOCAL_STACK  ?=
+OPTIONS      ?=
+PG           ?=
 PYTHON       ?= python3
 SAMPLE       ?=
 SARIF        ?=
@@ -35,9 +37,9 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM,\
   $(eval override $(name) := $$(value $(name))))
-export EVENT LOCAL_PORT SAMPLE SARIF SEED
+export EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -149,6 +151,10 @@ demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-vers
 
 demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
 	@$(TOOLS)/python -m local down
+
+proxy: .venv/tools/requirements.txt ## Put the stand-in for RDS Proxy in front of PG=postgresql://… (OPTIONS="--watch --borrow-timeout 5")
+	@[ -n "$$PG" ] || { echo "PG must be a URL (for example: make proxy PG=postgresql://user:password@localhost/database)" >&2; exit 2; }
+	@DATABASE_URL="$$PG" exec $(TOOLS)/python -m local.rds_proxy $$OPTIONS
 
 ##@ Environments
 
@@ -324,4 +330,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations
+.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations

@@ -33,6 +33,7 @@ from .watch import Output, Watch
 PINNED = 1
 NOT_STARTED = 3
 _NOT_FOUND = 127
+_ROOM = __name__.removesuffix(".rds_proxy.command")  # what it is installed as
 _REFRESH_SECONDS = 1.0
 _STOP_TIMEOUT_SECONDS = 10.0
 
@@ -99,10 +100,9 @@ class _Run:
                 on_pin=pins if counted else None,
             )
             proxy.register(self._backend.target)
-            with self._signals():
+            with self._signals(), self._log_to(watch):
                 self._start(proxy)
                 try:
-                    self._log_to(watch)
                     header = self._introduction(proxy.port)
                     self._output.write(header + "\n")
                     watch.header = header
@@ -165,13 +165,13 @@ class _Run:
         options, backend = self._options, self._backend
         most = max(1, backend.target.max_connections * options.max_connections_percent // 100)
         url = backend.url(host=options.host, port=port, ca_file=self._ca_file)
-        lines = [
+        what = (
             f"Stand-in for RDS Proxy on {options.host}:{port}, in front of {printable(backend.place)}: "
-            f"at most {most} of its {backend.target.max_connections} connections",
-            f"  CA file     {self._ca_file}",
-            f"  connection  {url}",
-        ]
-        lines += self._login_lines(port)
+            f"at most {most} of its {backend.target.max_connections} connections"
+        )
+        if options.command:  # which finds all else in its environment variables
+            return what
+        lines = [what, f"  CA file     {self._ca_file}", f"  connection  {url}", *self._login_lines(port)]
         return "\n".join(lines)
 
     def _login_lines(self, port: int) -> list[str]:
@@ -193,16 +193,24 @@ class _Run:
             f"  or          PGPASSWORD={token} (for 15 minutes)",
         ]
 
-    def _log_to(self, watch: Watch) -> None:
+    @contextlib.contextmanager
+    def _log_to(self, watch: Watch) -> Iterator[None]:
         """Let the log of the stand-in go to the screen if there is one, else to the standard error."""
         handler: logging.Handler = _WatchHandler(watch) if self._screen else logging.StreamHandler()
         handler.setFormatter(_OneLine("%(message)s" if self._screen else "%(asctime)s %(message)s"))
-        root = logging.getLogger(__package__)
-        # A pin that is shown or listed anyway need not be said twice.
-        quiet = self._options.watch or self._options.fail_on_pin
-        root.handlers, root.propagate = [handler], False
-        logging.getLogger(f"{__package__}.session").setLevel(logging.ERROR if quiet else logging.WARNING)
-        logging.getLogger(f"{__package__.rpartition('.')[0]}.postgres").handlers = [handler]
+        if self._options.watch or self._options.fail_on_pin:
+            # A pin that is shown or listed anyway need not be said twice.
+            handler.addFilter(lambda record: record.name != f"{__package__}.session")
+        loggers = [logging.getLogger(f"{_ROOM}.{name}") for name in ("rds_proxy", "postgres")]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.propagate = False
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+                logger.propagate = True
 
     # While it runs.
 
@@ -289,7 +297,7 @@ class _Run:
         elif clients == 0:
             self._output.write("No client logged in through the stand-in, so nothing is known about pins.\n")
         else:
-            self._output.write(f"Nothing pinned: {clients} clients logged in through the stand-in.\n")
+            self._output.write(f"Nothing pinned. Clients that logged in through the stand-in: {clients}.\n")
         return status or (PINNED if entries or clients == 0 else 0)
 
 

@@ -91,7 +91,7 @@ class PinLog:
     def table(self) -> str:
         """Return what pinned, for people."""
         entries = self.entries
-        lines = [f"{len(entries)} statements pin a session of RDS Proxy:", "", "sessions  times  statement"]
+        lines = [f"Statements that pin a session of RDS Proxy: {len(entries)}", "", "sessions  times  statement"]
         for entry in entries:
             lines.append(f"{entry.sessions:8}  {entry.times:5}  {entry.statement}")
             who = "; ".join(", ".join(sorted(names)) for names in (entry.applications, entry.clients) if names)

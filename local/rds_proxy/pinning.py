@@ -5,6 +5,7 @@ set_config(…, true) count as SET: the guide exempts them for MySQL only.
 """
 
 import re
+from collections.abc import Iterator
 
 LONGEST_STATEMENT = 16 * 1024
 TOO_LONG = "a statement larger than 16 KB"
@@ -20,7 +21,7 @@ _NOT_CODE = re.compile(
     | (?P<comment>/\*)                    # its end is searched for: comments nest
     | \b[eE]'(?:\\.|''|[^'\\])*'         # a string with escapes
     | '(?:''|[^'])*'
-    | (?<![\w$])(?P<tag>\$(?:[a-zA-Z_]\w*)?\$).*?(?P=tag)
+    | (?<![\w$])(?P<tag>\$(?:[a-zA-Z_]\w*)?\$)  # so is the end of a string between two of these
     | "(?P<identifier>(?:""|[^"])*)"
     """,
     re.DOTALL | re.VERBOSE,
@@ -81,22 +82,15 @@ def digest(sql: str) -> str:
 
     Where a string does not end, or would end elsewhere with `standard_conforming_strings` off, the rest is data.
     """
-    parts, position = [], 0
-    while found := _NOT_CODE.search(sql, position):
-        parts.append(sql[position : found.start()])
-        position = found.end()
-        if found["identifier"] is not None:
-            parts.append(re.sub(r"\W", "_", found["identifier"]))
-        elif found["comment"]:
-            parts.append(" ")
-            position = _end_of_comment(sql, position)
-        elif found[0].startswith("--"):
-            parts.append(" ")
-        else:
+    parts = []
+    for kind, text in _pieces(sql):
+        if kind == "string":
             parts.append("?")
-            if found[0][0] == "'" and "\\" in found[0]:
-                position = len(sql)
-    code = "".join(parts) + sql[position:]
+            if text[0] == "'" and "\\" in text:
+                break
+        else:
+            parts.append({"comment": " ", "identifier": re.sub(r"\W", "_", text)}.get(kind, text))
+    code = "".join(parts)
     if unpaired := _UNPAIRED.search(code):
         code = code[: unpaired.start()] + "?"
     for pattern, replacement in _SHORTER:
@@ -107,18 +101,31 @@ def digest(sql: str) -> str:
 
 def _code(sql: str) -> str:
     """Leave out comments and the content of strings; write quoted identifiers without their quotes."""
-    parts, position = [], 0
+    return "".join(
+        {"comment": " ", "string": "''", "identifier": re.sub(r"\W", "_", text)}.get(kind, text)
+        for kind, text in _pieces(sql)
+    )
+
+
+def _pieces(sql: str) -> Iterator[tuple[str, str]]:
+    """Cut a text into code, comments, strings, and quoted identifiers without their quotes."""
+    position = 0
     while found := _NOT_CODE.search(sql, position):
-        parts.append(sql[position : found.start()])
-        position = found.end()
-        if found["identifier"] is not None:
-            parts.append(re.sub(r"\W", "_", found["identifier"]))
-        elif found["comment"]:
-            parts.append(" ")
-            position = _end_of_comment(sql, position)
-        else:
-            parts.append(" " if found[0].startswith("--") else "''")
-    return "".join(parts) + sql[position:]
+        start, end, kind = found.start(), found.end(), "string"
+        if found["comment"]:
+            end, kind = _end_of_comment(sql, end), "comment"
+        elif found["tag"]:
+            end = sql.find(found["tag"], end) + len(found["tag"])
+            if end < found.end():  # it never ends
+                end, kind = start + 1, "code"
+        elif found["identifier"] is not None:
+            kind = "identifier"
+        elif found[0].startswith("--"):
+            kind = "comment"
+        yield "code", sql[position:start]
+        yield kind, sql[start:end] if found["identifier"] is None else found["identifier"]
+        position = end
+    yield "code", sql[position:]
 
 
 def _end_of_comment(text: str, position: int) -> int:
