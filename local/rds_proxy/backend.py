@@ -142,7 +142,7 @@ async def _try(connection: wire.Connection, init_query: str) -> None:
 
 def _place(place: str) -> tuple[str, str]:
     """Split host and port; an IPv6 address stands in brackets."""
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", place)
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?", place)
     if found is None:
         raise BackendError(f"The URL's host cannot be read: an IPv6 address stands in brackets. {_ENCODE}")
     return unquote(found[1]).strip("[]"), found[2] or ""
