@@ -8,6 +8,8 @@ import pytest
 from local.rds_proxy.backend import Backend, BackendError, read_url
 from local.rds_proxy.options import parse
 
+ROOT = Path(__file__).parents[3]
+
 
 def place(backend: Backend) -> tuple[str, str, str, str]:
     return backend.place, backend.user, backend.password, backend.database
@@ -140,3 +142,16 @@ def test_secrets_have_the_form_of_secrets_manager(tmp_path: Path, capsys: pytest
         with pytest.raises(SystemExit):
             parse(["--secrets", str(file)])
         assert "hidden" not in capsys.readouterr().err
+
+
+def test_the_page_names_every_option_and_its_example_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    known = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+    page = (ROOT / "docs" / "proxy.md").read_text()
+    assert known == set(re.findall(r"--[a-z][a-z-]+", page.partition("\n## What RDS Proxy does")[0]))
+    job = (ROOT / "examples" / "pinning-in-ci" / "pins.yml").read_text()
+    line = next(line for line in job.splitlines() if "run: rds-proxy-standin" in line)
+    options = parse(line.partition("rds-proxy-standin ")[2].split())
+    assert options.fail_on_pin
+    assert options.command == ["pytest", "tests/"]

@@ -21,6 +21,9 @@ from local.certificates import Certificates
 from local.postgres import wire
 from local.postgres.server import PostgresServer
 from local.rds_proxy.command import main
+from local.rds_proxy.pin_log import PinLog
+from local.rds_proxy.pinning import NAMED
+from local.rds_proxy.session import Pin
 from tests.local import data_plane
 from tests.local.data_plane import value
 from tests.waiting import await_that
@@ -340,10 +343,24 @@ def test_the_package_holds_all_that_it_imports_and_only_that() -> None:
                 needed.add((node.module or "").partition(".")[0])
             elif isinstance(node, ast.ImportFrom):
                 folder = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                found = {folder / f"{alias.name}.py" for alias in node.names} if folder.is_dir() else set()
-                imported |= {path for path in found if path.exists()} or {folder.with_suffix(".py")}
+                named = {folder / f"{alias.name}.py" for alias in node.names} if folder.is_dir() else set()
+                imported |= {path for path in named if path.exists()} or {folder.with_suffix(".py")}
     assert imported <= files
     assert {path for path in files if path.stem not in ("__init__", "__main__", "command")} == imported - {
         ROOT / "local" / "rds_proxy" / "command.py"
     }
     assert needed - set(sys.stdlib_module_names) == declared
+
+
+def test_named_statements_may_be_left_out_and_statements_without_end_are_only_counted() -> None:
+    def pin(reason: str, statement: str) -> Pin:
+        return Pin(reason, statement, "app", "app", "", "127.0.0.1:1", session=1, first=True, time=0)
+
+    log = PinLog(ignore_named=True)
+    log(pin(NAMED, "SELECT 1"))
+    assert log.entries == []
+    for number in range(1005):
+        log(pin("LISTEN", f"LISTEN c{number}"))
+    assert len(log.entries) == 1000
+    assert log.beyond == 5
+    assert "and 5 pins by further statements" in log.table()

@@ -367,6 +367,25 @@ def test_only_protocol_3_0_is_spoken(stand: Stand) -> None:
         assert "only version 3.0" in wire.error_fields(payload)["M"]
 
 
+def test_tls_must_be_asked_for_first(stand: Stand) -> None:
+    """As libpq's sslnegotiation=direct does not: its first bytes are a ClientHello."""
+    with RawClient(stand, tls=False) as client:
+        client.send(bytes.fromhex("1603010100010000fc0303"))
+        kind, payload = client.message()
+        assert (kind, wire.error_fields(payload)["C"]) == (b"E", "08P01")
+        assert client.at_end()
+
+
+@proxy(iam_required=False)
+def test_scram_takes_4096_iterations(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.send(wire.startup_message({"user": "app", "database": "app"}))
+        assert client.message() == (b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0")
+        first = b"n,,n=,r=nonce"
+        client.send(wire.message(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
+        assert client.message()[1].endswith(b",i=4096")
+
+
 def test_a_cancel_request_does_nothing(stand: Stand) -> None:
     with RawClient(stand, tls=False) as client:
         client.send(struct.pack("!iiii", 16, 80877102, 1, 2))
