@@ -37,6 +37,7 @@ AUTHENTICATION_MD5 = 5
 AUTHENTICATION_SASL = 10
 AUTHENTICATION_SASL_CONTINUE = 11
 AUTHENTICATION_SASL_FINAL = 12
+_SCRAM_METHODS = frozenset((AUTHENTICATION_SASL, AUTHENTICATION_SASL_CONTINUE, AUTHENTICATION_SASL_FINAL))
 _PASSWORD_METHODS = frozenset((AUTHENTICATION_CLEARTEXT, AUTHENTICATION_MD5, AUTHENTICATION_SASL))
 
 
@@ -102,6 +103,8 @@ def error_fields(payload: bytes) -> dict[str, str]:
 
 
 def authentication_kind(payload: bytes) -> int:
+    if len(payload) < 4:
+        raise ProtocolError("a request for authentication is too short")
     return int(_LENGTH.unpack_from(payload)[0])
 
 
@@ -339,7 +342,7 @@ class Listener:
 async def log_in(connection: Connection, parameters: Mapping[str, str], password: str) -> bytes:
     """Log in, by password if asked; return the server's ParameterStatus messages once it is ready."""
     connection.write(startup_message(parameters))
-    scram: scramp.ScramClient = None
+    scram = scramp.ScramClient(["SCRAM-SHA-256"], parameters["user"], password)
     statuses = bytearray()
     while True:
         kind, payload = await connection.read_message()
@@ -353,21 +356,31 @@ async def log_in(connection: Connection, parameters: Mapping[str, str], password
             method, data = authentication_kind(payload), payload[4:]
             if method in _PASSWORD_METHODS and not password:
                 raise PasswordNeeded("the server asks for a password, and none is given")
-            if method == AUTHENTICATION_SASL:
-                scram = scramp.ScramClient(["SCRAM-SHA-256"], parameters["user"], password)
-                first = scram.get_client_first().encode()
-                connection.write(message(b"p", b"SCRAM-SHA-256\0" + _LENGTH.pack(len(first)) + first))
-            elif method == AUTHENTICATION_SASL_CONTINUE:
-                scram.set_server_first(data.decode())
-                connection.write(message(b"p", scram.get_client_final().encode()))
-            elif method == AUTHENTICATION_SASL_FINAL:
-                scram.set_server_final(data.decode())
-            elif method == AUTHENTICATION_MD5:
+            if method == AUTHENTICATION_MD5:
                 connection.write(message(b"p", _strings(md5_password(parameters["user"], password, data))))
             elif method == AUTHENTICATION_CLEARTEXT:
                 connection.write(message(b"p", _strings(password)))
+            elif method in _SCRAM_METHODS:
+                answer = _answer_scram(scram, method, data)
+                if answer:
+                    connection.write(message(b"p", answer))
             elif method != AUTHENTICATION_OK:
                 raise ProtocolError(f"the server asks for authentication method {method}, not for a password")
+
+
+def _answer_scram(scram: scramp.ScramClient, method: int, data: bytes) -> bytes:
+    """Return the answer to a message of SCRAM; none to the last, the proof of the server."""
+    try:
+        if method == AUTHENTICATION_SASL:
+            first: bytes = scram.get_client_first().encode()
+            return b"SCRAM-SHA-256\0" + _LENGTH.pack(len(first)) + first
+        if method == AUTHENTICATION_SASL_CONTINUE:
+            scram.set_server_first(data.decode())
+            return bytes(scram.get_client_final().encode())
+        scram.set_server_final(data.decode())
+    except (scramp.ScramException, ValueError, KeyError) as error:
+        raise ProtocolError("the server does not speak SCRAM") from error
+    return b""
 
 
 async def run(connection: Connection, statement: str) -> list[bytes]:
@@ -389,6 +402,8 @@ async def run(connection: Connection, statement: str) -> list[bytes]:
 
 def only_value(rows: list[bytes]) -> str:
     """Return the first column of the first DataRow."""
+    if not rows or len(rows[0]) < 6:
+        raise ProtocolError("a query gave no row")
     length = _LENGTH.unpack_from(rows[0], 2)[0]
     return rows[0][6 : 6 + length].decode()
 

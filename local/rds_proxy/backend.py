@@ -107,7 +107,7 @@ async def log_in(backend: Backend, init_query: str = "") -> Backend:
             connection = await target.open(asyncio.get_running_loop(), target.tls())
             try:
                 await wire.log_in(connection, {"user": backend.user, "database": backend.database}, backend.password)
-                most = int(wire.only_value(await wire.run(connection, "SHOW max_connections")))
+                most = wire.only_value(await wire.run(connection, "SHOW max_connections"))
                 await _try(connection, init_query)
             finally:
                 connection.close()
@@ -129,7 +129,9 @@ async def log_in(backend: Backend, init_query: str = "") -> Backend:
         ) from error
     except (OSError, wire.ProtocolError) as error:
         raise BackendError(f"The server at {backend.place} cannot be reached: {_plain(error)}.") from error
-    return replace(backend, target=replace(target, max_connections=most))
+    if not most.isdecimal():
+        raise BackendError(f"The server at {backend.place} does not say its max_connections.")
+    return replace(backend, target=replace(target, max_connections=int(most)))
 
 
 async def _try(connection: wire.Connection, init_query: str) -> None:

@@ -11,9 +11,19 @@ LONGEST_STATEMENT = 16 * 1024
 TOO_LONG = "a statement larger than 16 KB"
 NAMED = "a named prepared statement"
 
-# Most statements hold none of these words and are done with after one search.
-_SUSPECT = re.compile(
-    r"set|prepare|discard|deallocate|execute|temp|declare|listen|load|nextval|setval|advisory", re.IGNORECASE
+# Most statements hold none of these words. To search for each takes a third of the time of one regular expression.
+_SUSPECT = (
+    "set",
+    "prepare",
+    "discard",
+    "deallocate",
+    "execute",
+    "temp",
+    "declare",
+    "listen",
+    "load",
+    "nextval",
+    "advisory",
 )
 _NOT_CODE = re.compile(
     r"""
@@ -55,7 +65,11 @@ def pin_reason(sql: str) -> str | None:
     """Return why this text pins, None when it does not."""
     if len(sql) > LONGEST_STATEMENT:
         return TOO_LONG
-    if _SUSPECT.search(sql) is None:
+    lowered = sql.lower()
+    for word in _SUSPECT:
+        if word in lowered:
+            break
+    else:
         return None
     code = _code(sql)
     for statement in code.split(";"):

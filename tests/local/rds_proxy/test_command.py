@@ -147,6 +147,39 @@ def _answer_without_tls(listener: socket.socket, connections: int) -> None:
                 client.sendall(wire.message(b"D", row) + wire.ready_for_query(b"I"))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request",
+        b"NHTTP/1.1 400 Bad Request",
+        b"",
+        b"S not TLS",
+        b"NR\xff\xff\xff\xff",
+        b"NR\0\0\0\x05\0",
+        b"NR\0\0\0\x09\0\0\0\x0bx",  # SCRAM's middle without its begin
+        b"NR\0\0\0\x08\0\0\0\x07",  # GSS
+        b"NR\0\0\0\x08\0\0\0\0Z\0\0\0\x05IZ\0\0\0\x05I",  # no row
+    ],
+)
+def test_what_is_no_server_is_one_line(answer: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(8)
+                client.sendall(answer)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1000):
+                    pass
+
+        threading.Thread(target=speak, daemon=True).start()
+        assert main([f"postgresql://app:pw@127.0.0.1:{listener.getsockname()[1]}/app", "--", "true"]) == 3
+    said = capfd.readouterr().err
+    assert said.startswith("rds-proxy-standin: ")
+    assert said.count("\n") == 1
+
+
 # The command that is wrapped
 
 
