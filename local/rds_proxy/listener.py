@@ -10,6 +10,7 @@ import hmac
 import logging
 import secrets
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class ProxyListener(wire.Listener):
         self.refused_logins = 0
         self._in_setup = 0
         self.pool = Pool(loop, name, settings.pool)
-        self._clients = Clients(name, self.pool, loop.time, on_pin)
+        self._clients = Clients(name, self.pool, time.monotonic, on_pin)
         self._arrivals: deque[float] = deque()  # of the last second
         self._settings = settings
         self._token_login = TokenLogin(
