@@ -112,6 +112,7 @@ class _Run:
                     proxy.stop()
         finally:
             loop.stop()
+            self._output.close()
 
     # Before.
 

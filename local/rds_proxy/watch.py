@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import shutil
 import threading
 import time
@@ -20,36 +22,47 @@ _FIGURES = (
     ("pinned", "pinned"),
     ("waiting", "waiting"),
 )
+_MOST_UNWRITTEN = 10_000  # pieces
+_PATIENCE_SECONDS = 2.0
 
 
 class Output:
-    """A stream whose reader may leave, as `head` does: what comes after that is dropped."""
+    """A stream whose reader may be slow, or leave, as `head` does: neither keeps anyone who writes waiting.
+
+    A thread of its own does the writing. What comes after the reader has left, or far ahead of it, is dropped.
+    """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream: TextIO | None = stream
-        self._lock = threading.Lock()
-
-    @property
-    def is_terminal(self) -> bool:
-        return self._stream is not None and self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.is_terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._stream = stream
+        self._texts: queue.Queue[str | None] = queue.Queue(_MOST_UNWRITTEN)
+        self._thread = threading.Thread(target=self._write_all, daemon=True)
+        self._thread.start()
 
     def write(self, text: str) -> None:
-        with self._lock:
-            if self._stream is None:
-                return
+        with contextlib.suppress(queue.Full):
+            self._texts.put_nowait(text)
+
+    def close(self) -> None:
+        """Wait until all is written, but not for long."""
+        with contextlib.suppress(queue.Full):
+            self._texts.put(None, timeout=_PATIENCE_SECONDS)
+        self._thread.join(_PATIENCE_SECONDS)
+
+    def _write_all(self) -> None:
+        while (text := self._texts.get()) is not None:
             try:
                 self._stream.write(text)
                 self._stream.flush()
-            except (BrokenPipeError, ValueError):
+            except (OSError, ValueError):
                 self._leave()
 
     def _leave(self) -> None:
-        assert self._stream is not None
         # The interpreter flushes the stream again at its end, which must not fail a second time.
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
-        self._stream = None
 
 
 class Watch:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from local.rds_proxy.command import main
 from local.rds_proxy.pin_log import PinLog
 from local.rds_proxy.pinning import NAMED
 from local.rds_proxy.session import Pin
+from local.rds_proxy.watch import Output
 from tests.local import data_plane
 from tests.local.data_plane import value
 from tests.waiting import await_that
@@ -336,6 +338,19 @@ def test_it_serves_on_when_the_reader_of_its_lines_leaves(foreign: Foreign) -> N
     assert running.process.wait(20) == 0
     assert running.process.stderr is not None
     assert running.process.stderr.read() == ""
+
+
+def test_a_reader_that_does_not_read_keeps_nobody_waiting() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        output = Output(stream)
+        began = time.monotonic()
+        for _ in range(20_000):
+            output.write("x" * 100)
+        assert time.monotonic() - began < 5
+        os.close(reading)  # now it leaves altogether
+        output.close()
+        output.write("unheard")
 
 
 def test_a_pin_is_shown_as_it_happens_with_reason_statement_application_and_client(foreign: Foreign) -> None:
