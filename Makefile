@@ -26,6 +26,8 @@ JSON         ?=
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
 LOCAL_STACK  ?=
+OPTIONS      ?=
+PG           ?=
 PYTHON       ?= python3
 SAMPLE       ?=
 SARIF        ?=
@@ -35,9 +37,9 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM,\
   $(eval override $(name) := $$(value $(name))))
-export EVENT LOCAL_PORT SAMPLE SARIF SEED
+export EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -62,7 +64,7 @@ ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
 # There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
-ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan storm bench ledger plan-time changes mutations,$(MAKECMDGOALS)),)
+ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan storm bench ledger plan-time proxy-speed changes mutations,$(MAKECMDGOALS)),)
 unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
 endif
 ifneq ($(LOCAL_STACK),)
@@ -149,6 +151,10 @@ demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-vers
 
 demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
 	@$(TOOLS)/python -m local down
+
+proxy: .venv/tools/requirements.txt ## Put the stand-in for RDS Proxy in front of PG=postgresql://… (OPTIONS="--watch --borrow-timeout 5")
+	@[ -n "$$PG" ] || { echo "PG must be a URL (for example: make proxy PG=postgresql://user:password@localhost/database)" >&2; exit 2; }
+	@DATABASE_URL="$$PG" exec $(TOOLS)/python -m local.rds_proxy $$OPTIONS
 
 ##@ Environments
 
@@ -238,7 +244,7 @@ lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, P
 	@$(TOOLS)/mypy
 	@$(TOOLS)/shellcheck .ci/run
 	@$(TOOLS)/hadolint build/Dockerfile
-	@$(TOOLS)/zizmor --offline --quiet .github/workflows
+	@$(TOOLS)/zizmor --offline --quiet .github/workflows examples/pinning-in-ci/pins.yml
 	@$(TOOLS)/python -m tools.docs --check
 
 docs: .venv/tools/requirements.txt ## Write the parts of the documents that come from the code
@@ -269,6 +275,9 @@ storm: .venv/tools/requirements.txt ## Send 200 environments at max_connections 
 
 bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip ## Measure cold starts, warm invocations and tokens beside their peers
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
+
+proxy-speed: .venv/tools/requirements.txt ## Measure the stand-in for RDS Proxy beside PgBouncer, and the memory of 2,000 and 5,000 clients
+	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/proxy_speed.py
 
 ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
 	@PYTHONPATH=.:lambda/layer:tests/lambda/layer $(TOOLS)/python tests/benchmarks/ledger.py
@@ -330,4 +339,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations
+.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench ledger clean package lock docs plan-time proxy-speed changes mutations

@@ -6,6 +6,7 @@ written, so nothing that outlives the stack can be used to sign another host.
 """
 
 import datetime
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +49,17 @@ class Certificates:
         """Return what a client passes as sslrootcert."""
         return self._folder / f"{authority}.pem"
 
-    def host(self, authority: Authority, host_name: str) -> HostCertificate:
-        """Issue a certificate for exactly this host name."""
+    def host(self, authority: Authority, host_name: str, *addresses: str) -> HostCertificate:
+        """Issue a certificate for exactly this host name, and these IP addresses."""
         issuer, issuer_key = self._authorities[authority]
         key = ec.generate_private_key(ec.SECP256R1())
         # The host stands in the alternative name alone: a common name holds 64 characters, an endpoint's may be longer.
         certificate = (
             _builder(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Local stack")]), issuer.subject, key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host_name)]), critical=False)
+            .add_extension(
+                x509.SubjectAlternativeName([_alternative_name(name) for name in (host_name, *addresses)]),
+                critical=False,
+            )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -91,6 +95,13 @@ def _make_authority(title: str) -> tuple[x509.Certificate, ec.EllipticCurvePriva
         .sign(key, hashes.SHA256())
     )
     return certificate, key
+
+
+def _alternative_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -218,6 +218,15 @@ def test_a_folder_with_a_space_is_refused_in_one_sentence(tmp_path):
         assert "make does not work in a folder whose path has a space or a quote" in done.stderr
 
 
+def test_the_stand_in_gets_its_url_as_it_is_and_not_among_its_arguments():
+    assert "PG must be a URL" in make("proxy").stderr
+    done = make("proxy", "PG=postgresql://u:$(shell touch no)`x`'\"@127.0.0.1:1/x", "OPTIONS=--port 0")
+    assert done.returncode != 0
+    assert "rds-proxy-standin: The server at 127.0.0.1:1 cannot be reached" in done.stderr
+    recipe = make("-n", "proxy", "PG=postgresql://u:hidden@127.0.0.1:1/x").stdout
+    assert "hidden" not in recipe
+
+
 def test_a_missing_terraform_is_one_clear_line():
     done = make("plan", "ENV=dev", "TERRAFORM=no-such-terraform")
     assert done.returncode != 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-WORKFLOWS = Path(".github/workflows")
+WORKFLOWS = (Path(".github/workflows"), Path("examples/pinning-in-ci"))
 _USES = re.compile(r"^\s*(?:-\s*)?uses:\s*(.*?)\s*$", re.MULTILINE)
 _PINNED = re.compile(r"([\w.-]+/[\w.-]+)(?:/[\w./-]+)?@([0-9a-f]{40})\s+#\s*(v\d+\.\d+\.\d+)")
 
@@ -27,7 +27,7 @@ class Action:
 
 
 def main(tags: Tags | None = None) -> str | None:
-    texts = [path.read_text() for path in sorted(WORKFLOWS.glob("*.y*ml"))]
+    texts = [path.read_text() for folder in WORKFLOWS for path in sorted(folder.glob("*.y*ml"))]
     try:
         pinned = {action for text in texts for action in actions(text)}
     except ValueError as error:

@@ -2,7 +2,8 @@
 
 In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
 the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
-Each module and root gets a copy of versions.tf. A link would not survive an archive of the repository.
+Each module and root gets a copy of versions.tf. A link would not survive an archive of the repository. docs/pinning.md
+has the table of what to write instead of a statement that pins, which the stand-in's reports repeat.
 """
 
 import argparse
@@ -16,9 +17,12 @@ from typing import Any
 import hcl2
 from hcl2.utils import SerializationOptions
 
+from local.rds_proxy import advice
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "terraform/prod/main.tf"
 SKIPS = ROOT / "policies" / "SKIPS.md"
+PINNING = ROOT / "docs" / "pinning.md"
 EXAMPLES = tomllib.loads(Path(__file__).with_name("refusal_examples.toml").read_text())
 TERRAFORM_FOLDERS = ("modules", "terraform", "examples")
 
@@ -57,6 +61,7 @@ def documents() -> Iterator[tuple[Path, str]]:
             yield main.with_name("versions.tf"), (ROOT / "versions.tf").read_text()
     for readme in sorted(ROOT.glob("modules/*/README.md")):
         yield readme, module_readme(readme)
+    yield PINNING, _with_part(PINNING, "what to write instead", advice.table())
     yield SKIPS, register_of_skips([path for place in TERRAFORM_FOLDERS for path in _sources(place)])
 
 
@@ -72,11 +77,17 @@ def module_readme(readme: Path) -> str:
     }
     text = readme.read_text()
     for name, part in parts.items():
-        marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        if not marked.search(text):
-            raise DocumentError(f"{readme.relative_to(ROOT)} has no markers for {name}.")
-        text = marked.sub(lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", text)  # type: ignore[misc]
+        text = _with_part(readme, name, part, text)
     return text
+
+
+def _with_part(path: Path, name: str, part: str, text: str | None = None) -> str:
+    """The text of a page, by default as it is on disk, with the part between these markers written again."""
+    marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    text = path.read_text() if text is None else text
+    if not marked.search(text):
+        raise DocumentError(f"{path.relative_to(ROOT)} has no markers for {name}.")
+    return marked.sub(lambda found: f"{found[1]}\n{part}\n\n{found[2]}", text)
 
 
 def register_of_skips(paths: list[Path]) -> str:

@@ -5,8 +5,8 @@ import datetime
 import logging
 from collections.abc import Callable
 
-from local.credentials import Directory
-from local.postgres import tokens, wire
+from ..credentials import Directory
+from . import tokens, wire
 
 log = logging.getLogger(__name__)
 

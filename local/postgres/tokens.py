@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote
 
-from local.credentials import Credentials, Directory
+from ..credentials import Credentials, Directory
 
 ACTION = "rds-db:connect"
 
@@ -74,6 +74,26 @@ def verify(
     if not directory.allows(credentials, ACTION, resource):
         raise TokenRefused(f"{credentials.principal_arn} is not allowed {ACTION} on {resource}")
     return credentials
+
+
+def sign(credentials: Credentials, *, host: str, port: int, user: str, region: str, now: datetime.datetime) -> str:
+    """Return a token of these credentials, as the SDKs of AWS make one."""
+    date = f"{now:%Y%m%dT%H%M%SZ}"
+    scope = f"{date[:8]}/{region}/{_SERVICE}/aws4_request"
+    query = {
+        "Action": "connect",
+        "DBUser": user,
+        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key_id}/{scope}",
+        "X-Amz-Date": date,
+        "X-Amz-Expires": str(int(_LONGEST_LIFETIME.total_seconds())),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if credentials.session_token:
+        query["X-Amz-Security-Token"] = credentials.session_token
+    endpoint = f"{host}:{port}"
+    query["X-Amz-Signature"] = _signature(query, endpoint=endpoint, scope=scope, secret=credentials.secret_access_key)
+    return f"{endpoint}/?" + "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in query.items())
 
 
 def _split(token: str) -> tuple[str, dict[str, str]]:

@@ -1,7 +1,9 @@
 """PostgreSQL's protocol 3.0: its messages, a connection they arrive on, and the listener that accepts connections."""
 
 import asyncio
+import asyncio.sslproto
 import contextlib
+import hashlib
 import logging
 import ssl
 import struct
@@ -10,8 +12,8 @@ from dataclasses import dataclass
 
 import scramp
 
-from local.certificates import HostCertificate
-from local.loop import run_in
+from ..certificates import HostCertificate
+from ..loop import run_in
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +27,26 @@ _LONGEST_MESSAGE = 1 << 20  # while a connection is made; later ones are relayed
 _HANDSHAKE_TIMEOUT_SECONDS = 20.0
 _LENGTH = struct.Struct("!i")
 
+# Each end of TLS keeps a buffer of this size, and each read asks for as much, though a record never holds more than
+# 16 KiB. Of asyncio's own 256 KiB a thousand clients take 250 MiB.
+asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
+
 AUTHENTICATION_OK = 0
 AUTHENTICATION_CLEARTEXT = 3
+AUTHENTICATION_MD5 = 5
 AUTHENTICATION_SASL = 10
 AUTHENTICATION_SASL_CONTINUE = 11
 AUTHENTICATION_SASL_FINAL = 12
+_SCRAM_METHODS = frozenset((AUTHENTICATION_SASL, AUTHENTICATION_SASL_CONTINUE, AUTHENTICATION_SASL_FINAL))
+_PASSWORD_METHODS = frozenset((AUTHENTICATION_CLEARTEXT, AUTHENTICATION_MD5, AUTHENTICATION_SASL))
 
 
 class ProtocolError(Exception):
     """The other side does not speak the protocol."""
+
+
+class PasswordNeeded(ProtocolError):  # noqa: N818 (what is missing)
+    """The server asks for a password, and there is none."""
 
 
 class ServerError(Exception):
@@ -90,6 +103,8 @@ def error_fields(payload: bytes) -> dict[str, str]:
 
 
 def authentication_kind(payload: bytes) -> int:
+    if len(payload) < 4:
+        raise ProtocolError("a request for authentication is too short")
     return int(_LENGTH.unpack_from(payload)[0])
 
 
@@ -178,12 +193,13 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("closed during the TLS handshake")
         self.transport = transport
 
-    async def request_tls(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Ask the server for TLS; there is no going on without."""
+    async def request_tls(self, context: ssl.SSLContext, server_name: str, *, required: bool = True) -> None:
+        """Ask the server for TLS, and go on without only where it is not required."""
         self.write(struct.pack("!ii", 8, _SSL_REQUEST))
-        if await self.read(1) != b"S":
+        if await self.read(1) == b"S":
+            await self.start_tls(context, server_name=server_name)
+        elif required:
             raise ConnectionRefusedError("the server does not offer TLS")
-        await self.start_tls(context, server_name=server_name)
 
     async def read(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -239,13 +255,16 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """Accept connections on 127.0.0.1 in the given loop, which runs in a thread of its own.
+    """Accept connections in the given loop, which runs in a thread of its own.
 
     A subclass handles a connection in `_serve`; when that returns the connection goes on by itself or is closed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, certificate: HostCertificate) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, certificate: HostCertificate, *, address: str = "127.0.0.1"
+    ) -> None:
         self.port = 0
+        self._address = address
         self._loop = loop
         self._tls = _server_context(certificate)
         self._server: asyncio.Server | None = None
@@ -286,7 +305,7 @@ class Listener:
 
     async def _listen(self, port: int) -> None:
         self._server = await self._loop.create_server(
-            lambda: Connection(self._accept, self._connections.discard), "127.0.0.1", port, backlog=1024
+            lambda: Connection(self._accept, self._connections.discard), self._address, port, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -321,9 +340,9 @@ class Listener:
 
 
 async def log_in(connection: Connection, parameters: Mapping[str, str], password: str) -> bytes:
-    """Log in with SCRAM; return the server's ParameterStatus messages once it is ready."""
+    """Log in, by password if asked; return the server's ParameterStatus messages once it is ready."""
     connection.write(startup_message(parameters))
-    scram: scramp.ScramClient = None
+    scram = scramp.ScramClient(["SCRAM-SHA-256"], parameters["user"], password)
     statuses = bytearray()
     while True:
         kind, payload = await connection.read_message()
@@ -335,31 +354,64 @@ async def log_in(connection: Connection, parameters: Mapping[str, str], password
             return bytes(statuses)
         elif kind == b"R":
             method, data = authentication_kind(payload), payload[4:]
-            if method == AUTHENTICATION_SASL:
-                scram = scramp.ScramClient(["SCRAM-SHA-256"], parameters["user"], password)
-                first = scram.get_client_first().encode()
-                connection.write(message(b"p", b"SCRAM-SHA-256\0" + _LENGTH.pack(len(first)) + first))
-            elif method == AUTHENTICATION_SASL_CONTINUE:
-                scram.set_server_first(data.decode())
-                connection.write(message(b"p", scram.get_client_final().encode()))
-            elif method == AUTHENTICATION_SASL_FINAL:
-                scram.set_server_final(data.decode())
+            if method in _PASSWORD_METHODS and not password:
+                raise PasswordNeeded("the server asks for a password, and none is given")
+            if method == AUTHENTICATION_MD5:
+                connection.write(message(b"p", _strings(md5_password(parameters["user"], password, data))))
+            elif method == AUTHENTICATION_CLEARTEXT:
+                connection.write(message(b"p", _strings(password)))
+            elif method in _SCRAM_METHODS:
+                answer = _answer_scram(scram, method, data)
+                if answer:
+                    connection.write(message(b"p", answer))
             elif method != AUTHENTICATION_OK:
-                raise ProtocolError(f"the server asks for authentication method {method}, not for SCRAM")
+                raise ProtocolError(f"the server asks for authentication method {method}, not for a password")
 
 
-async def run(connection: Connection, statement: str) -> None:
-    """Run statements whose results do not matter."""
+def _answer_scram(scram: scramp.ScramClient, method: int, data: bytes) -> bytes:
+    """Return the answer to a message of SCRAM; none to the last, the proof of the server."""
+    try:
+        if method == AUTHENTICATION_SASL:
+            first: bytes = scram.get_client_first().encode()
+            return b"SCRAM-SHA-256\0" + _LENGTH.pack(len(first)) + first
+        if method == AUTHENTICATION_SASL_CONTINUE:
+            scram.set_server_first(data.decode())
+            return bytes(scram.get_client_final().encode())
+        scram.set_server_final(data.decode())
+    except (scramp.ScramException, ValueError, KeyError) as error:
+        raise ProtocolError("the server does not speak SCRAM") from error
+    return b""
+
+
+async def run(connection: Connection, statement: str) -> list[bytes]:
+    """Run statements; return the DataRow messages that they gave."""
     connection.write(message(b"Q", _strings(statement)))
     failure: ServerError | None = None
+    rows: list[bytes] = []
     while True:
         kind, payload = await connection.read_message()
         if kind == b"E":
             failure = ServerError(payload)
+        elif kind == b"D":
+            rows.append(payload)
         elif kind == b"Z":
             if failure is not None:
                 raise failure
-            return
+            return rows
+
+
+def only_value(rows: list[bytes]) -> str:
+    """Return the first column of the first DataRow."""
+    if not rows or len(rows[0]) < 6:
+        raise ProtocolError("a query gave no row")
+    length = _LENGTH.unpack_from(rows[0], 2)[0]
+    return rows[0][6 : 6 + length].decode()
+
+
+def md5_password(user: str, password: str, salt: bytes) -> str:
+    """Return what a client answers to AuthenticationMD5Password."""
+    stored = hashlib.md5((password + user).encode(), usedforsecurity=False).hexdigest()
+    return "md5" + hashlib.md5(stored.encode() + salt, usedforsecurity=False).hexdigest()
 
 
 async def read_password(connection: Connection) -> str:

@@ -6,22 +6,25 @@ connection is lent for one transaction, whose end ReadyForQuery tells, and for g
 
 import asyncio
 import datetime
+import hmac
 import logging
 import secrets
 import ssl
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local.certificates import HostCertificate
-from local.credentials import Directory
-from local.loop import run_in
-from local.postgres import wire
-from local.postgres.token_login import TokenLogin, now
-from local.rds_proxy.counts import Counts
-from local.rds_proxy.pool import Pool, PoolSettings, Refused, TargetHealth
-from local.rds_proxy.scram import ScramError, ScramServer
-from local.rds_proxy.server_connection import IDLE, Key, Target
-from local.rds_proxy.session import READY, Clients, Session
+from ..certificates import HostCertificate
+from ..credentials import Directory
+from ..loop import run_in
+from ..postgres import wire
+from ..postgres.token_login import TokenLogin, now
+from .counts import Counts
+from .pool import Pool, PoolSettings, Refused, TargetHealth
+from .scram import ScramError, ScramServer
+from .server_connection import IDLE, Key, Target
+from .session import READY, Clients, Pin, Session
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +33,25 @@ ACCEPTED_PARAMETERS = frozenset(
     ("application_name", "client_encoding", "datestyle", "timezone", "extra_float_digits", "search_path")
 )
 
-_CLIENT_LIFETIME_SECONDS = 24 * 3600
 _SWEEP_SECONDS = 1.0
 _UNSUPPORTED = {"options": "command-line options", "replication": "streaming replication mode"}
 
 
 @dataclass(frozen=True)
 class ProxySettings:
-    """What aws_db_proxy and its default target group say."""
+    """What aws_db_proxy and its default target group say, and limits of AWS's own.
+
+    That both last limits exist is documented, their figures are not: without one there is none.
+    """
 
     pool: PoolSettings
     iam_required: bool = True
     require_tls: bool = True
     idle_client_timeout_seconds: float = 1800
+    md5_passwords: bool = False  # instead of SCRAM, between clients and the proxy
+    client_lifetime_seconds: float = 24 * 3600
+    max_client_connections: int | None = None
+    max_new_connections_per_second: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,17 @@ class ProxyListener(wire.Listener):
         resource_prefix: str,
         settings: ProxySettings,
         clock: Callable[[], datetime.datetime] = now,
+        address: str = "127.0.0.1",
+        on_pin: Callable[[Pin], None] | None = None,
     ) -> None:
-        super().__init__(loop, certificate)
+        super().__init__(loop, certificate, address=address)
         self.name = name
         self.host_name = host_name
         self.refused_logins = 0
         self._in_setup = 0
         self.pool = Pool(loop, name, settings.pool)
-        self._clients = Clients(name, self.pool, loop.time)
+        self._clients = Clients(name, self.pool, time.monotonic, on_pin)
+        self._arrivals: deque[float] = deque()  # of the last second
         self._settings = settings
         self._token_login = TokenLogin(
             name=name,
@@ -175,11 +187,11 @@ class ProxyListener(wire.Listener):
         """Close clients that are idle for too long, or too old."""
         while True:
             idle_timeout = self._settings.idle_client_timeout_seconds
-            await asyncio.sleep(min(_SWEEP_SECONDS, idle_timeout))
+            await asyncio.sleep(min(_SWEEP_SECONDS, idle_timeout, self._settings.client_lifetime_seconds))
             now = self._loop.time()
             for session in list(self.sessions):
                 idle = session.idle and session.active_at + idle_timeout <= now
-                if idle or session.since + _CLIENT_LIFETIME_SECONDS <= now:
+                if idle or session.since + self._settings.client_lifetime_seconds <= now:
                     log.info("%s: closed a client of user %s: idle or too old", self.name, session.key.user)
                     session.client.close()
 
@@ -201,6 +213,7 @@ class ProxyListener(wire.Listener):
                 if isinstance(startup, wire.CancelRequest):
                     client.close()  # RDS Proxy cancels nothing
                     return
+                self._admit()
                 key = self._key(startup)
                 await self._authenticate(client, key.user)
             # A first client of its kind waits for a server connection, no longer than the borrow timeout.
@@ -216,6 +229,19 @@ class ProxyListener(wire.Listener):
         )
         self.pool.counter.now.client_connections_setup_succeeded += 1
         Session(self._clients, client, key, encrypted=startup.encrypted)
+
+    def _admit(self) -> None:
+        """Refuse a client that is one too many."""
+        most, rate = self._settings.max_client_connections, self._settings.max_new_connections_per_second
+        if rate is not None:
+            now = self._loop.time()
+            while self._arrivals and self._arrivals[0] <= now - 1:
+                self._arrivals.popleft()
+            if len(self._arrivals) >= rate:
+                raise Refused("53300", f"Rate of connection to proxy exceeded {rate}.")
+            self._arrivals.append(now)
+        if most is not None and len(self.sessions) + self._in_setup > most:
+            raise Refused("53300", f"The maximum number of client connections to the proxy exceeded {most}.")
 
     def _key(self, startup: wire.Startup) -> Key:
         if startup.version != (3, 0):
@@ -257,9 +283,17 @@ class ProxyListener(wire.Listener):
                     f"IAM authentication failed for user {user}. Check the IAM token for this user and try again.",
                 )
         else:
-            await self._check_password(client, user, secret.password)
+            check = self._check_md5 if settings.md5_passwords else self._check_scram
+            await check(client, user, secret.password)
 
-    async def _check_password(self, client: wire.Connection, user: str, password: str) -> None:
+    async def _check_md5(self, client: wire.Connection, user: str, password: str) -> None:
+        salt = secrets.token_bytes(4)
+        client.write(wire.authentication(wire.AUTHENTICATION_MD5, salt))
+        shown = await wire.read_password(client)
+        if not hmac.compare_digest(shown.encode(), wire.md5_password(user, password, salt).encode()):
+            raise Refused("28P01", f"The password that was provided for the role {user} is wrong.")
+
+    async def _check_scram(self, client: wire.Connection, user: str, password: str) -> None:
         scram = ScramServer(password)
         client.write(wire.authentication(wire.AUTHENTICATION_SASL, b"SCRAM-SHA-256\0\0"))
         kind, payload = await client.read_message()

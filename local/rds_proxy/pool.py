@@ -8,9 +8,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local.postgres import wire
-from local.rds_proxy.counts import Availability, Counter
-from local.rds_proxy.server_connection import Key, ServerConnection, Target
+from ..postgres import wire
+from .counts import Availability, Counter
+from .server_connection import Key, ServerConnection, Target
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class PoolSettings:
     init_query: str = ""
     idle_seconds: float = 300  # no setting of AWS: after this long without work a connection counts as idle
     users: Callable[[], list[str]] = list  # those of the secrets, whom the proxy tries by itself
+    health_database: str = "postgres"  # … and the database that it tries them with
 
 
 @dataclass(eq=False)
@@ -124,7 +125,7 @@ class Pool:
         self._target = target
         self._tls = None
         if target is not None:
-            self._tls = ssl.create_default_context(cafile=str(target.ca_file))
+            self._tls = target.tls()
         self.health = TargetHealth("REGISTERING" if target else "UNAVAILABLE")
         self._statuses.clear()
         for server in self._idle_servers():
@@ -137,10 +138,8 @@ class Pool:
         counts.database_connections_borrow_requests += 1
         idle = self._idle.get(key)
         if idle:
-            began = self._loop.time()
-            server = idle.pop()  # the one used last: others may grow idle
-            counts.database_connections_borrow_latency.add(self._loop.time() - began)
-            return server
+            counts.database_connections_borrow_latency.add(0.0)
+            return idle.pop()  # the one used last: others may grow idle
         self._wait(waiter())
         return None
 
@@ -210,7 +209,7 @@ class Pool:
         while True:
             if self._target is not None and self.health.state != "AVAILABLE":
                 for user in await asyncio.to_thread(self.settings.users):
-                    await self._try(Key(user, "postgres", ()))
+                    await self._try(Key(user, self.settings.health_database, ()))
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def _try(self, key: Key) -> None:
@@ -319,14 +318,13 @@ class Pool:
 
     async def _connect(self, key: Key, init_query: str) -> ServerConnection:
         target, tls = self._target, self._tls
-        if target is None or tls is None:
+        if target is None:
             raise ConnectionRefusedError("no target is registered")
         secret = await asyncio.to_thread(self.settings.secret, key.user)
         if secret is None:
             raise wire.ServerError(b"C28000\0Mthe proxy has no credentials for this role any more\0")
-        _, connection = await self._loop.create_connection(wire.Connection, target.address, target.port)
+        connection = await target.open(self._loop, tls)
         try:
-            await connection.request_tls(tls, target.host_name)
             parameters = {"user": secret.username, "database": key.database, **dict(key.parameters)}
             statuses = await wire.log_in(connection, parameters, secret.password)
             if init_query:

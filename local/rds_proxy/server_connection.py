@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from local.postgres import wire
-from local.rds_proxy.conversation import Conversation
+from ..postgres import wire
+from .conversation import Conversation
 
 IDLE = b"I"  # of the three statuses of ReadyForQuery: not in a transaction
 
@@ -20,13 +22,45 @@ _NOTICED = frozenset((_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY))
 
 @dataclass(frozen=True)
 class Target:
-    """The database instance behind a proxy, and where it listens on this machine."""
+    """The server behind a proxy: its name, where it listens, and how far its certificate is checked.
+
+    `sslmode` is libpq's. Without a `ca_file` the authorities of this system count. An address that begins with a slash
+    is the folder of a Unix socket, which has no TLS.
+    """
 
     host_name: str
     port: int
-    ca_file: Path
+    ca_file: Path | None
     max_connections: int
     address: str = "127.0.0.1"
+    sslmode: str = "verify-full"
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return how to speak TLS to the server; None where it is not to be asked for that."""
+        if self.sslmode == "disable" or self.address.startswith("/"):
+            return None
+        context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+        # Of Python 3.13's own strictness libpq knows nothing: many a home-made authority would not do.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.check_hostname = self.sslmode == "verify-full"
+        if not self.sslmode.startswith("verify"):
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    async def open(self, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None) -> wire.Connection:
+        """Connect, and begin TLS; who logs in is up to the caller."""
+        if self.address.startswith("/"):
+            path = f"{self.address}/.s.PGSQL.{self.port}"
+            _, connection = await loop.create_unix_connection(wire.Connection, path)
+            return connection
+        _, connection = await loop.create_connection(wire.Connection, self.address, self.port)
+        try:
+            if tls is not None:
+                await connection.request_tls(tls, self.host_name, required=self.sslmode not in ("allow", "prefer"))
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
 
 
 class Key(NamedTuple):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from local.postgres import wire
-from local.rds_proxy.conversation import BEGINS, BIND, DESCRIBE, KNOWN, PARSE, QUERY, SYNC, TERMINATE, Conversation
-from local.rds_proxy.pinning import LONGEST_STATEMENT, pin_reason
-from local.rds_proxy.pool import Pool, Waiter
-from local.rds_proxy.server_connection import IDLE, Key, ServerConnection
+from ..postgres import wire
+from .conversation import BEGINS, BIND, DESCRIBE, KNOWN, PARSE, QUERY, SYNC, TERMINATE, Conversation
+from .pinning import LONGEST_STATEMENT, NAMED, TOO_LONG, digest, pin_reason
+from .pool import Pool, Waiter
+from .server_connection import IDLE, Key, ServerConnection
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +25,32 @@ _USES_STATEMENT = frozenset((BIND, DESCRIBE))
 _length = struct.Struct("!i").unpack_from
 
 
+@dataclass(frozen=True)
+class Pin:
+    """A statement that pins: its text without data, who sent it, and whether the session was pinned before."""
+
+    reason: str
+    statement: str
+    user: str
+    database: str
+    application_name: str
+    client: str
+    session: int
+    first: bool
+    time: float
+
+
 @dataclass
 class Clients:
-    """What the sessions of one proxy share."""
+    """What the sessions of one proxy share. `on_pin` hears of each statement that pins, in the proxy's loop."""
 
     name: str
     pool: Pool
     time: Callable[[], float]
+    on_pin: Callable[[Pin], None] | None = None
     sessions: set[Session] = field(default_factory=set)
     pins: int = 0
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
 class Session:
@@ -39,12 +58,14 @@ class Session:
 
     def __init__(self, clients: Clients, client: wire.Connection, key: Key, *, encrypted: bool = True) -> None:
         self.client = client
+        self.number = next(clients.numbers)
         self.key = key
         self.encrypted = encrypted
         self.pinned: str | None = None
         self.since = self.active_at = clients.time()
         self.conversation = Conversation()
         self._clients = clients
+        self._pinned_by = ""  # the digest of the statement that did
         self._server: ServerConnection | None = None
         self._waiter: Waiter | None = None
         self._pending = bytearray()  # for the server connection that is waited for
@@ -133,23 +154,23 @@ class Session:
         if self.conversation.over:
             self._asked_at = self._sent_at = self._clients.time()
 
-    def _judge(self, data: bytes, start: int, length: int) -> None:
-        if self.pinned is not None:
+    def _judge(self, data: bytes, start: int, length: int, *, named: bool = False) -> None:
+        if self.pinned is not None and self._clients.on_pin is None:
             return
-        if length > LONGEST_STATEMENT:
-            self._pin("a statement larger than 16 KB")
-            return
-        reason = pin_reason(data[start : data.index(0, start)].decode(errors="replace"))
+        end = data.find(0, start, start + length)  # -1: of a long one only the begin is here
+        statement = data[start : end if end >= 0 else start + LONGEST_STATEMENT].decode(errors="replace")
+        reason = TOO_LONG if length > LONGEST_STATEMENT else pin_reason(statement)
+        if reason is None and named:
+            # RDS Proxy shares connections here since 2023; the stand-in does not carry named statements along.
+            reason = NAMED
         if reason is not None:
-            self._pin(reason)
+            self._pin(reason, statement)
 
     def _parse(self, data: bytes, position: int, length: int) -> None:
         name_end = data.index(0, position + 5)
-        self._judge(data, name_end + 1, length)
-        if name_end > position + 5:
-            # RDS Proxy shares connections here since 2023; the stand-in does not carry named statements along.
-            self._pin("a named prepared statement")
-        else:
+        named = name_end > position + 5
+        self._judge(data, name_end + 1, length, named=named)
+        if not named:
             self._unnamed = data[position : position + length]
             self._parsed = True
 
@@ -226,19 +247,36 @@ class Session:
         self.conversation.leave_server()
         self._clients.pool.release(server)
 
-    def _pin(self, reason: str) -> None:
+    def _pin(self, reason: str, statement: str) -> None:
+        text = digest(statement)
+        if self._clients.on_pin is not None:
+            self._clients.on_pin(self._describe(reason, text))
         if self.pinned is None:
-            self.pinned = reason
+            self.pinned, self._pinned_by = reason, text
             self._clients.pins += 1
             if self._server is not None:
                 self._log_pin()
+
+    def _describe(self, reason: str, text: str) -> Pin:
+        peer = self.client.transport.get_extra_info("peername") or ("?", 0)
+        return Pin(
+            reason=reason,
+            statement=text,
+            user=self.key.user,
+            database=self.key.database,
+            application_name=dict(self.key.parameters).get("application_name", ""),
+            client=f"{peer[0]}:{peer[1]}",
+            session=self.number,
+            first=self.pinned is None,
+            time=time.time(),
+        )
 
     def _log_pin(self) -> None:
         if self.pinned is not None and self._server is not None:
             log.warning(
                 "%s: The client session was pinned to the database connection [dbConnection=%d] for the remainder of "
-                "the session. The proxy can't reuse this connection until the session ends. Reason: %s.",
-                *(self._clients.name, self._server.number, self.pinned),
+                'the session. The proxy can\'t reuse this connection until the session ends. Reason: %s. Digest: "%s".',
+                *(self._clients.name, self._server.number, self.pinned, self._pinned_by),
             )
 
     def _client_lost(self) -> None:

@@ -8,16 +8,17 @@ import pytest
 from tests.plans import ROOT
 from tools import actions
 
+WORKFLOWS = [path for folder in actions.WORKFLOWS for path in (ROOT / folder).iterdir()]
 COMMIT, OTHER = "a" * 40, "b" * 40
 
 
 def test_every_action_in_use_has_a_commit_and_a_tag() -> None:
-    used = [action for path in (ROOT / ".github/workflows").iterdir() for action in actions.actions(path.read_text())]
+    used = [action for path in WORKFLOWS for action in actions.actions(path.read_text())]
     assert {action.repository for action in used} >= {"actions/checkout", "hashicorp/setup-terraform"}
 
 
 def test_one_tag_of_an_action_is_one_commit() -> None:
-    used = {action for path in (ROOT / ".github/workflows").iterdir() for action in actions.actions(path.read_text())}
+    used = {action for path in WORKFLOWS for action in actions.actions(path.read_text())}
     assert len({(action.repository, action.tag) for action in used}) == len(used)
 
 

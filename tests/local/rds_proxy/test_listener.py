@@ -1,5 +1,6 @@
 """The stand-in for RDS Proxy, as a client meets it: logins, sharing, pinning, limits and faults."""
 
+import contextlib
 import datetime
 import os
 import random
@@ -26,6 +27,7 @@ from local.rds_proxy.counts import Availability
 from local.rds_proxy.listener import Metrics, ProxyListener, ProxySettings
 from local.rds_proxy.pool import PoolSettings, Secret
 from local.rds_proxy.server_connection import Target
+from local.rds_proxy.session import Pin
 from tests.local import data_plane
 from tests.local.data_plane import ROLE, SmallDirectory, value
 from tests.waiting import await_that
@@ -46,10 +48,12 @@ class Stand:
     account: SmallDirectory
     secrets: dict[str, Secret] = field(default_factory=dict)
     ahead: datetime.timedelta = datetime.timedelta(0)
+    pins: list[Pin] = field(default_factory=list)
     proxy: ProxyListener = field(init=False)
 
     def start(self, **settings: Any) -> None:
         pool = {"secret": self.secrets.get, "borrow_timeout_seconds": 5} | settings.pop("pool", {})
+        on_pin = self.pins.append if settings.pop("pins_seen", False) else None
         self.proxy = ProxyListener(
             self.loop.loop,
             name="app-prod",
@@ -59,6 +63,7 @@ class Stand:
             resource_prefix=PREFIX,
             settings=ProxySettings(PoolSettings(**pool), **settings),
             clock=lambda: datetime.datetime.now(datetime.UTC) + self.ahead,
+            on_pin=on_pin,
         )
         self.proxy.register(self.target())
         self.proxy.start()
@@ -270,6 +275,61 @@ def test_without_iam_the_secrets_password_opens_the_proxy(stand: Stand) -> None:
             stand.connect(password=password)
 
 
+@proxy(iam_required=False, md5_passwords=True)
+def test_md5_opens_the_proxy_where_it_is_set(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.send(wire.startup_message({"user": "app", "database": "app"}))
+        kind, payload = client.message()
+        assert (kind, wire.authentication_kind(payload), len(payload)) == (b"R", 5, 8)
+    with stand.connect(password=PASSWORD) as connection:
+        assert value(connection, "SELECT current_user") == "app"
+    with pytest.raises(psycopg2.OperationalError, match=r"The password that was provided for the role app is wrong\."):
+        stand.connect(password="wrong")  # noqa: S106
+
+
+@proxy(max_client_connections=2)
+def test_one_client_too_many_is_refused_until_another_leaves(stand: Stand) -> None:
+    first, _second = stand.connect(), stand.connect()
+    with pytest.raises(
+        psycopg2.OperationalError, match="The maximum number of client connections to the proxy exceeded 2"
+    ):
+        stand.connect()
+    assert value(first, "SELECT 1") == 1
+    first.close()
+    stand.await_metrics(client_connections=1)
+    stand.connect().close()
+
+
+@proxy(max_new_connections_per_second=3)
+def test_clients_that_come_too_fast_are_refused_for_a_second(stand: Stand) -> None:
+    began = time.monotonic()
+    refused = 0
+    for _ in range(6):
+        try:
+            stand.connect().close()
+        except psycopg2.OperationalError as error:
+            assert "Rate of connection to proxy exceeded 3." in str(error)  # noqa: PT017
+            refused += 1
+    assert refused >= 3 or time.monotonic() - began > 1
+    time.sleep(1.1)
+    stand.connect().close()
+
+
+@proxy(client_lifetime_seconds=0.5)
+def test_a_client_lives_no_longer_than_a_day_however_busy(stand: Stand) -> None:
+    assert ProxySettings(PoolSettings(stand.secrets.get)).client_lifetime_seconds == 24 * 3600
+    client = stand.connect()
+
+    def gone() -> bool:
+        try:
+            value(client, "SELECT 1")
+        except psycopg2.OperationalError:
+            return True
+        return False
+
+    await_that(gone)
+
+
 @pytest.mark.parametrize(
     ("parameters", "tls", "sqlstate"),
     [
@@ -305,6 +365,25 @@ def test_only_protocol_3_0_is_spoken(stand: Stand) -> None:
         _, payload = client.message()
         assert wire.error_fields(payload)["C"] == "0A000"
         assert "only version 3.0" in wire.error_fields(payload)["M"]
+
+
+def test_tls_must_be_asked_for_first(stand: Stand) -> None:
+    """As libpq's sslnegotiation=direct does not: its first bytes are a ClientHello."""
+    with RawClient(stand, tls=False) as client:
+        client.send(bytes.fromhex("1603010100010000fc0303"))
+        kind, payload = client.message()
+        assert (kind, wire.error_fields(payload)["C"]) == (b"E", "08P01")
+        assert client.at_end()
+
+
+@proxy(iam_required=False)
+def test_scram_takes_4096_iterations(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.send(wire.startup_message({"user": "app", "database": "app"}))
+        assert client.message() == (b"R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0")
+        first = b"n,,n=,r=nonce"
+        client.send(wire.message(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
+        assert client.message()[1].endswith(b",i=4096")
 
 
 def test_a_cancel_request_does_nothing(stand: Stand) -> None:
@@ -450,6 +529,27 @@ def test_a_pinning_statement_binds_the_client_to_one_connection(
         assert "The client session was pinned to the database connection [dbConnection=" in caplog.text
         pinned.close()
         stand.await_metrics(pinned=0, pins=1, server_connections=1)  # the state went with its connection
+
+
+@proxy(pins_seen=True)
+def test_each_statement_that_pins_is_told_without_its_data(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    with stand.connect(application_name="shop") as client:
+        for statement in ("SELECT 1", "SET timezone = 'Asia/Secret'", "SET timezone = 'Asia/Tokyo'", "LISTEN x"):
+            with contextlib.suppress(psycopg2.DataError), client.cursor() as cursor:
+                cursor.execute(statement)
+        with socket.socket(fileno=os.dup(client.fileno())) as own:
+            port = own.getsockname()[1]
+    told = [(pin.first, pin.reason, pin.statement) for pin in stand.pins]
+    assert told == [
+        (True, "SET: a parameter was set or reset", "SET timezone = ?"),
+        (False, "SET: a parameter was set or reset", "SET timezone = ?"),
+        (False, "LISTEN", "LISTEN x"),
+    ]
+    first = stand.pins[0]
+    assert (first.user, first.database, first.application_name) == ("app", "app", "shop")
+    assert first.client == f"127.0.0.1:{port}"
+    assert 'Digest: "SET timezone = ?".' in caplog.text
+    assert "Secret" not in caplog.text
 
 
 @small_pool
