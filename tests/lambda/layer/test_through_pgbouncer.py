@@ -42,6 +42,11 @@ def insert(conn):
         cursor.execute("INSERT INTO ledger VALUES (%s, 1)", [str(uuid.uuid4())])
 
 
+def connect(keeper):
+    with keeper.connection():
+        pass
+
+
 def backend(conn):
     with conn.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -63,7 +68,7 @@ def test_many_environments_share_few_server_connections_and_a_transaction_stays_
         return seen
 
     for keeper in environments:
-        keeper.warm()
+        connect(keeper)
     with ThreadPoolExecutor(CLIENTS) as pool:
         seen = set().union(*pool.map(invoke, environments))
     assert len(seen) <= POOL_SIZE
@@ -119,7 +124,7 @@ def test_a_pooler_restarted_in_a_transaction_rolls_it_back(environments, pgbounc
 
 def test_a_pooler_that_is_away_is_waited_for(environments, pgbouncer, server):
     keeper = environments[0]
-    keeper.warm()
+    connect(keeper)
     pgbouncer.kill()
     start = threading.Timer(0.4, pgbouncer.start)
     start.start()
@@ -131,7 +136,7 @@ def test_a_pooler_that_is_away_is_waited_for(environments, pgbouncer, server):
 
 def test_a_paused_pooler_waits_for_open_transactions_and_holds_new_ones(environments, pgbouncer, server):
     first, second = environments[:2]
-    second.warm()
+    connect(second)
     old = second._connection
     with ThreadPoolExecutor() as pool:
         with first.transaction() as conn:
@@ -187,7 +192,7 @@ def test_a_server_that_is_away_behind_the_pooler_is_waited_for(environments, ser
 
 def test_a_pooler_with_no_room_for_a_client_is_waited_for(environments, pgbouncer, pooled):
     for keeper in environments:
-        keeper.warm()
+        connect(keeper)
     pgbouncer.command(f"SET max_client_conn = {CLIENTS}")
     late = Keeper(pooled._replace(retry_seconds=0))
     with pytest.raises(PoolExhausted, match="no more connections allowed"):
@@ -202,7 +207,7 @@ def test_a_pooler_with_no_room_for_a_client_is_waited_for(environments, pgbounce
 def test_a_pool_that_stays_full_costs_the_connection_and_nothing_is_kept(environments, pgbouncer, server):
     pgbouncer.command("SET query_wait_timeout = 1")
     *holders, late = environments[: POOL_SIZE + 1]
-    late.warm()
+    connect(late)
     with contextlib.ExitStack() as held:
         for keeper in holders:
             insert(held.enter_context(keeper.transaction()))
