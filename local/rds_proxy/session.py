@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from local.postgres import wire
-from local.rds_proxy.conversation import BEGINS, BIND, DESCRIBE, KNOWN, PARSE, QUERY, SYNC, TERMINATE, Conversation
+from local.rds_proxy.conversation import (
+    BEGINS,
+    CLOSE,
+    EXTENDED,
+    KNOWN,
+    PARSE,
+    QUERY,
+    SYNC,
+    TERMINATE,
+    Conversation,
+)
 from local.rds_proxy.pinning import LONGEST_STATEMENT, pin_reason
 from local.rds_proxy.pool import Pool, Waiter
 from local.rds_proxy.server_connection import IDLE, Key, ServerConnection
@@ -19,7 +29,6 @@ READY = wire.ready_for_query(IDLE)
 
 _INSPECTED = LONGEST_STATEMENT + 1024  # of each message; the rest of a longer one passes unseen
 _MOST_PENDING = 256 * 1024
-_USES_STATEMENT = frozenset((BIND, DESCRIBE))
 _length = struct.Struct("!i").unpack_from
 
 
@@ -51,8 +60,6 @@ class Session:
         self._held = b""  # begin of a message that is to be seen whole
         self._rest = 0  # bytes of a message whose begin has passed
         self._drop_rest = False
-        self._unnamed: bytes | None = None  # the Parse of the client's unnamed statement
-        self._parsed = False  # … and whether this server connection has that statement
         self._asked_at: float | None = None  # when the query came that the client awaits, and nothing else
         self._sent_at = 0.0  # … and when the server got it
         clients.sessions.add(self)
@@ -88,12 +95,11 @@ class Session:
             if self._drop_rest:
                 self._forward(data[start:position])
                 start = min(position + length, size)
-            elif kind in _USES_STATEMENT and self._lacks_statement(kind, data, position):
-                assert self._unnamed is not None
-                self._forward(data[start:position] + self._unnamed)
-                start = position
-                self._parsed = True
-                self.conversation.insert_parse()
+            elif kind in EXTENDED:
+                inserted = self._extended(kind, data, position, length)
+                if inserted:
+                    self._forward(data[start:position] + inserted)
+                    start = position
             position += length
         end = min(position, size)
         self._rest = position - end
@@ -115,12 +121,9 @@ class Session:
                 self.client.write(READY)
             return False
         if kind == QUERY:
-            self._count_query()
-        self.conversation.sent(kind)
-        if kind == QUERY:
-            self._judge(data, position + 5, length)
-        elif kind == PARSE:
-            self._parse(data, position, length)
+            self._query(data, position, length)
+        elif kind not in EXTENDED:
+            self.conversation.sent(kind)
         return True
 
     def _count_query(self) -> None:
@@ -133,33 +136,46 @@ class Session:
         if self.conversation.over:
             self._asked_at = self._sent_at = self._clients.time()
 
-    def _judge(self, data: bytes, start: int, length: int) -> None:
+    def _query(self, data: bytes, position: int, length: int) -> None:
+        self._count_query()
+        text, after = _string(data, position + 5, position + length)
+        self.conversation.sent_change(QUERY, sure=after == position + length and text.isascii())
+        self._judge(text, length)
+
+    def _extended(self, kind: int, data: bytes, position: int, length: int) -> bytes:
+        """Take note of a message of the extended protocol; return what the server must get before it."""
+        if kind == PARSE:
+            name, after = _string(data, position + 5, position + length)
+            text, after = _string(data, after, position + length)
+            self._judge(text, length)
+            if name:
+                # RDS Proxy shares connections here since 2023; the stand-in does not carry named statements along.
+                self._pin("a named prepared statement")
+            else:
+                return self._parse(text, data[position : position + length], after - position)
+        elif kind == CLOSE and data[position + 5 : position + 7] == b"S\0":
+            self.conversation.sent_change(CLOSE, sure=length == 7)
+            return b""
+        inserted = self.conversation.insert_statement()
+        self.conversation.sent(kind)
+        return inserted
+
+    def _parse(self, text: bytes, message: bytes, types: int) -> bytes:
+        count = message[types : types + 2]
+        sure = text.isascii() and len(message) == types + 2 + 4 * int.from_bytes(count)
+        inserted = b"" if sure else self.conversation.insert_statement()
+        self.conversation.sent_change(PARSE, message, sure=sure)
+        return inserted
+
+    def _judge(self, text: bytes, length: int) -> None:
         if self.pinned is not None:
             return
         if length > LONGEST_STATEMENT:
             self._pin("a statement larger than 16 KB")
             return
-        reason = pin_reason(data[start : data.index(0, start)].decode(errors="replace"))
+        reason = pin_reason(text.decode(errors="replace"))
         if reason is not None:
             self._pin(reason)
-
-    def _parse(self, data: bytes, position: int, length: int) -> None:
-        name_end = data.index(0, position + 5)
-        self._judge(data, name_end + 1, length)
-        if name_end > position + 5:
-            # RDS Proxy shares connections here since 2023; the stand-in does not carry named statements along.
-            self._pin("a named prepared statement")
-        else:
-            self._unnamed = data[position : position + length]
-            self._parsed = True
-
-    def _lacks_statement(self, kind: int, data: bytes, position: int) -> bool:
-        """Tell whether a message uses the unnamed statement that was parsed on another server connection."""
-        if self._parsed or self._unnamed is None or self.pinned is not None:
-            return False
-        if kind == BIND:
-            return data[data.index(0, position + 5) + 1] == 0
-        return data[position + 5 : position + 7] == b"S\0"
 
     def _forward(self, data: bytes) -> None:
         if not data:
@@ -222,7 +238,6 @@ class Session:
         ):
             return
         self._server = None
-        self._parsed = False
         self.conversation.leave_server()
         self._clients.pool.release(server)
 
@@ -257,3 +272,9 @@ class Session:
             self.client.close()
         else:
             self.client.refuse("08006", "The connection to the database was lost.")
+
+
+def _string(data: bytes, start: int, stop: int) -> tuple[bytes, int]:
+    """Return a string of a message that ends at `stop`, and where it ends; a malformed one has the rest."""
+    end = data.find(0, start, stop)
+    return (data[start:end], end + 1) if end >= 0 else (data[start:stop], stop + 1)
