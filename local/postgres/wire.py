@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         """Continue in TLS: as the server, or as the client of `server_name`."""
         if self._buffer:
             # Sent in clear before TLS began: an attacker's words, not the client's.
-            raise ProtocolError("received unencrypted data after an SSL request")
+            raise ConnectionAbortedError("received unencrypted data after an SSL request")  # the client expects TLS now
         transport = await asyncio.get_running_loop().start_tls(
             self.transport,
             self,

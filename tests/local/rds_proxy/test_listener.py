@@ -308,6 +308,13 @@ def test_only_protocol_3_0_is_spoken(stand: Stand) -> None:
         assert "only version 3.0" in wire.error_fields(payload)["M"]
 
 
+def test_a_client_that_leaves_before_tls_begins_is_told_nothing_in_clear(stand: Stand) -> None:
+    with RawClient(stand, tls=False) as client:
+        client.send(struct.pack("!ii", 8, 80877103) + wire.message(b"X"))
+        assert client.read(1) == b"S"
+        assert client.at_end()
+
+
 def test_a_cancel_request_does_nothing(stand: Stand) -> None:
     with RawClient(stand, tls=False) as client:
         client.send(struct.pack("!iiii", 16, 80877102, 1, 2))
@@ -941,6 +948,9 @@ class RawClient:
     def extended(self, *messages: bytes) -> str:
         self.send(b"".join(messages) + SYNC)
         return self.answers()
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
 
     def at_end(self) -> bool:
         return self._file.read(1) == b""
