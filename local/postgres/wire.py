@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once everything written has been sent."""
-        if not self.closed:
+        if not self.closed and not self.transport.is_closing():  # TLS forgets its protocol when it is closed twice
             self.transport.close()
 
     def abort(self) -> None:

@@ -57,6 +57,7 @@ class Session:
         self._server: ServerConnection | None = None
         self._waiter: Waiter | None = None
         self._pending = bytearray()  # for the server connection that is waited for
+        self._ended = False  # what else the client sends is not read
         self._held = b""  # begin of a message that is to be seen whole
         self._rest = 0  # bytes of a message whose begin has passed
         self._drop_rest = False
@@ -73,6 +74,8 @@ class Session:
 
     def _received(self, data: bytes) -> None:
         """Pass messages on as they come; see their headers, and the begin of each that may need a decision."""
+        if self._ended:
+            return
         self.active_at = self._clients.time()
         if self._held:
             data, self._held = self._held + data, b""
@@ -81,14 +84,15 @@ class Session:
         start = min(position, size) if self._drop_rest else 0
         while position + 5 <= size:
             length = 1 + _length(data, position + 1)[0]
-            if length < 5:
-                self.client.refuse("08P01", "invalid message length")
+            kind = data[position]
+            if length < 5 or kind not in KNOWN:
+                self._refuse("invalid message length" if length < 5 else f"unexpected message {chr(kind)!r}")
                 return
             if position + length > size and size - position < _INSPECTED:
                 break
-            kind = data[position]
             if kind == TERMINATE:
                 self._forward(data[start:position])
+                self._ended = True
                 self.client.close()
                 return
             self._drop_rest = not self._passes(kind, data, position, length)
@@ -107,14 +111,20 @@ class Session:
         self._forward(data[start:end])
         self.settle()
 
+    def _refuse(self, text: str) -> None:
+        """Cut a client that does not speak the protocol; it waits for no server connection any more."""
+        self._ended = True
+        self.client.refuse("08P01", text)
+        if self._waiter is not None:
+            self._clients.pool.give_up(self._waiter)
+            self._waiter = None
+
     def _passes(self, kind: int, data: bytes, position: int, length: int) -> bool:
         """Take note of a message; tell whether it is for the server."""
         if self.conversation.skipping:
             if self.conversation.skip(kind):
                 self.client.write(READY)
             return False
-        if kind not in KNOWN:
-            self.client.refuse("08P01", f"unexpected message {chr(kind)!r}")
         if self._server is None and self.conversation.over and kind not in BEGINS:
             # What only ends or continues something needs no server connection: a server, too, ignores a late CopyData.
             if kind == SYNC:

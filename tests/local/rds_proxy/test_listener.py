@@ -796,6 +796,27 @@ def test_a_message_that_no_client_sends_ends_the_connection(stand: Stand) -> Non
     stand.await_metrics(client_connections=0)
 
 
+@small_pool
+def test_a_client_cut_while_it_waits_gets_no_connection(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    holders = [stand.connect() for _ in range(3)]
+    for holder in holders:
+        holder.cursor().execute("BEGIN")
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        client.send(query("SELECT 1"))
+        stand.await_metrics(waiting=1)
+        client.send(wire.message(b"~") * 2 + query("SELECT 2"))
+        stand.await_metrics(waiting=0)  # and the client has not closed its side
+        for holder in holders:
+            holder.cursor().execute("COMMIT")
+        stand.await_metrics(borrowed=0, waiting=0, server_connections=3)
+        kind, payload = client.message()
+        assert (kind, wire.error_fields(payload)["C"]) == (b"E", "08P01")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    for holder in holders:
+        holder.close()
+
+
 # Load
 
 
