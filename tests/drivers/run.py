@@ -54,6 +54,7 @@ class Run:
     seconds: float = 0
     pins: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    cut_off: bool = False  # by the limit of time
 
     @property
     def counts(self) -> Counter[str]:
@@ -88,7 +89,9 @@ def _compare(name: str, suite: dict[str, Any], sources: Path | None, seconds: in
     worse = sorted(
         test
         for test, outcome in direct.outcomes.items()
-        if outcome in passed and through.outcomes.get(test) not in passed
+        if outcome in passed
+        and through.outcomes.get(test) not in passed
+        and not (through.cut_off and test not in through.outcomes)
     )
     expected = suite.get("differs", {})
     reasons = {test: next((why for names, why in expected.items() if re.search(names, test)), None) for test in worse}
@@ -106,13 +109,16 @@ def _compare(name: str, suite: dict[str, Any], sources: Path | None, seconds: in
             indent=1,
         )
     )
+    for way, run in runs.items():
+        if run.cut_off:
+            print(f"  {way}: cut off after {seconds} s; only tests that ran both ways are compared")
     for why, count in Counter(reasons.values()).items():
         print(f"  {count} differ: {why or 'UNEXPECTED'}")
     for test in [test for test in worse if reasons[test] is None][:40]:
         print(f"    {test}: {through.outcomes.get(test, 'not run')}")
     for error in through.errors[:5]:
         print(f"  the stand-in said: {error}")
-    return int(None in reasons.values() or bool(through.errors))
+    return int(None in reasons.values() or bool(through.errors) or direct.cut_off or through.cut_off)
 
 
 def _sources(name: str, source: dict[str, str], given: Path | None) -> Path:
@@ -184,7 +190,7 @@ def _run(suite: dict[str, Any], sources: Path, stand: stands.Stand, *, through: 
     else:
         junit.unlink(missing_ok=True)
         command = [part.format(**places) for part in suite["command"]]
-        output = _call(command, folder, environment, seconds)
+        output, run.cut_off = _call(command, folder, environment, seconds)
         run.outcomes = _junit(junit) if junit.exists() else _django(output)
         OUTPUT.mkdir(parents=True, exist_ok=True)
         (OUTPUT / f"{sources.name}-{'through' if through else 'direct'}.log").write_text(output)
@@ -193,7 +199,8 @@ def _run(suite: dict[str, Any], sources: Path, stand: stands.Stand, *, through: 
     return run
 
 
-def _call(command: list[str], folder: Path, environment: dict[str, str], seconds: int) -> str:
+def _call(command: list[str], folder: Path, environment: dict[str, str], seconds: int) -> tuple[str, bool]:
+    """Return what a command said, and whether it was ended for lack of time."""
     command = ["timeout", "--signal=INT", "--kill-after=20", str(seconds), *command]
     done = subprocess.run(
         command,
@@ -206,7 +213,7 @@ def _call(command: list[str], folder: Path, environment: dict[str, str], seconds
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    return done.stdout
+    return done.stdout, done.returncode in (124, 137)
 
 
 def _one_file(command: list[str], folder: Path, environment: dict[str, str]) -> str:
