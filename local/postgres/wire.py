@@ -269,7 +269,7 @@ class Listener:
             header = await connection.read(8)
             length, code = struct.unpack("!ii", header)
             if not 8 <= length <= _LONGEST_STARTUP:
-                raise ProtocolError(f"invalid length {length} of a startup packet")
+                raise ConnectionAbortedError(f"invalid length {length} of a startup packet")  # PostgreSQL says nothing
             body = await connection.read(length - 8)
             if code == _SSL_REQUEST and not encrypted:
                 connection.write(b"S")

@@ -315,6 +315,12 @@ def test_a_client_that_leaves_before_tls_begins_is_told_nothing_in_clear(stand: 
         assert client.at_end()
 
 
+def test_what_is_no_startup_packet_is_not_answered(stand: Stand) -> None:
+    with RawClient(stand, tls=False) as client:
+        client.send(wire.message(b"X") + struct.pack("!ii", 8, 80877103))  # node-postgres, ended before it connected
+        assert client.at_end()
+
+
 def test_a_cancel_request_does_nothing(stand: Stand) -> None:
     with RawClient(stand, tls=False) as client:
         client.send(struct.pack("!iiii", 16, 80877102, 1, 2))
