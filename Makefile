@@ -279,7 +279,7 @@ drivers: .venv/tools/requirements.txt .venv/drivers/requirements.txt .venv/node/
 .venv/node/package-lock.json: $(wildcard tests/drivers/node/*)
 	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent \
-	  && PRISMA_SCHEMA_ENGINE_BINARY="$$(command -v true)" npx prisma generate >/dev/null
+	  && PRISMA_SCHEMA_ENGINE_BINARY="$$(type -P true)" npx prisma generate >/dev/null
 	@touch $@
 
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
