@@ -23,6 +23,7 @@ ARCH         ?=
 OF           ?=
 FOLLOW       ?=
 JSON         ?=
+DRIVER       ?= pins
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
 LOCAL_STACK  ?=
@@ -32,14 +33,15 @@ PYTHON       ?= python3
 SAMPLE       ?=
 SARIF        ?=
 SEED         ?=
+SOURCES      ?=
 TERRAFORM    ?= terraform
 
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
   $(eval override $(name) := $$(value $(name))))
-export EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED
+export DRIVER EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED SOURCES
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -282,6 +284,19 @@ proxy-speed: .venv/tools/requirements.txt ## Measure the stand-in for RDS Proxy 
 ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
 	@PYTHONPATH=.:lambda/layer:tests/lambda/layer $(TOOLS)/python tests/benchmarks/ledger.py
 
+fuzz: .venv/tools/requirements.txt ## Send a million random messages through the stand-in for RDS Proxy, and compare with PostgreSQL (SEED=S)
+	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/fuzz.py $(if $(SEED),--seed "$$SEED")
+
+drivers: .venv/tools/requirements.txt .venv/drivers/requirements.txt .venv/node/package-lock.json ## Try real clients through the stand-in for RDS Proxy (DRIVER=psycopg: its own suite; SOURCES=folder)
+	@PYTHONPATH=. $(TOOLS)/python -m tests.drivers.$(if $(filter pins,$(DRIVER)),pins,run $(if $(SOURCES),--sources "$$SOURCES") "$$DRIVER")
+
+# Prisma makes its client without the engine that only migrates.
+.venv/node/package-lock.json: $(wildcard tests/drivers/node/*)
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent \
+	  && PRISMA_SCHEMA_ENGINE_BINARY="$$(type -P true)" npx prisma generate >/dev/null
+	@touch $@
+
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
 
@@ -318,7 +333,7 @@ $(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
 	@$(TOOLS)/python -m build.package bootstrap
 
 lock: $(UV) ## Write the pinned requirements again from the .in files
-	@cd build/requirements && for name in uv tools runtime checkov layer terraform; do \
+	@cd build/requirements && for name in uv tools runtime checkov drivers layer terraform; do \
 	  ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
 	@cd build/requirements && ../../$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
@@ -339,4 +354,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench ledger clean package lock docs plan-time proxy-speed changes mutations
+.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations

@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         """Continue in TLS: as the server, or as the client of `server_name`."""
         if self._buffer:
             # Sent in clear before TLS began: an attacker's words, not the client's.
-            raise ProtocolError("received unencrypted data after an SSL request")
+            raise ConnectionAbortedError("received unencrypted data after an SSL request")  # the client expects TLS now
         transport = await asyncio.get_running_loop().start_tls(
             self.transport,
             self,
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once everything written has been sent."""
-        if not self.closed:
+        if not self.closed and not self.transport.is_closing():  # TLS forgets its protocol when it is closed twice
             self.transport.close()
 
     def abort(self) -> None:
@@ -288,7 +288,7 @@ class Listener:
             header = await connection.read(8)
             length, code = struct.unpack("!ii", header)
             if not 8 <= length <= _LONGEST_STARTUP:
-                raise ProtocolError(f"invalid length {length} of a startup packet")
+                raise ConnectionAbortedError(f"invalid length {length} of a startup packet")  # PostgreSQL says nothing
             body = await connection.read(length - 8)
             if code == _SSL_REQUEST and not encrypted:
                 connection.write(b"S")

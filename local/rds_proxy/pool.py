@@ -153,7 +153,7 @@ class Pool:
         def granted(server: ServerConnection) -> None:
             if not answer.done():
                 answer.set_result(server.statuses)
-            self.release(server)
+            self._loop.call_soon(self.release, server)  # not at once: hundreds who wait would be as many nested calls
 
         def refused(sqlstate: str, text: str) -> None:
             if not answer.done():

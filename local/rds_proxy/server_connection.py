@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..postgres import wire
-from .conversation import Conversation
+from .conversation import COMPLETES, Conversation
 
 IDLE = b"I"  # of the three statuses of ReadyForQuery: not in a transaction
 
 _TERMINATE = wire.message(b"X")
 _length = struct.Struct("!i").unpack_from
-_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY = b"1EGZ"
-_NOTICED = frozenset((_PARSE_COMPLETE, _ERROR, _COPY_IN, _READY))
+_ERROR, _COPY_IN, _READY = b"EGZ"
+_NOTICED = frozenset((_ERROR, _COPY_IN, _READY)) | COMPLETES
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class ServerConnection:
                 borrower.conversation.failed()
         elif kind == _COPY_IN and borrower is not None:
             borrower.conversation.copying()
-        elif kind == _PARSE_COMPLETE and borrower is not None:
-            return not borrower.conversation.is_own_parse()
+        elif kind in COMPLETES and borrower is not None:
+            return borrower.conversation.completed(kind)
         return True
 
     def lend(self, borrower: Borrower) -> None:

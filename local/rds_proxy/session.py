@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ..postgres import wire
-from .conversation import BEGINS, BIND, DESCRIBE, KNOWN, PARSE, QUERY, SYNC, TERMINATE, Conversation
+from .conversation import BEGINS, CLOSE, EXTENDED, KNOWN, PARSE, QUERY, SYNC, TERMINATE, Conversation
 from .pinning import LONGEST_STATEMENT, NAMED, TOO_LONG, digest, pin_reason
 from .pool import Pool, Waiter
 from .server_connection import IDLE, Key, ServerConnection
@@ -21,7 +21,6 @@ READY = wire.ready_for_query(IDLE)
 
 _INSPECTED = LONGEST_STATEMENT + 1024  # of each message; the rest of a longer one passes unseen
 _MOST_PENDING = 256 * 1024
-_USES_STATEMENT = frozenset((BIND, DESCRIBE))
 _length = struct.Struct("!i").unpack_from
 
 
@@ -69,11 +68,10 @@ class Session:
         self._server: ServerConnection | None = None
         self._waiter: Waiter | None = None
         self._pending = bytearray()  # for the server connection that is waited for
+        self._ended = False  # what else the client sends is not read
         self._held = b""  # begin of a message that is to be seen whole
         self._rest = 0  # bytes of a message whose begin has passed
         self._drop_rest = False
-        self._unnamed: bytes | None = None  # the Parse of the client's unnamed statement
-        self._parsed = False  # … and whether this server connection has that statement
         self._asked_at: float | None = None  # when the query came that the client awaits, and nothing else
         self._sent_at = 0.0  # … and when the server got it
         clients.sessions.add(self)
@@ -87,6 +85,8 @@ class Session:
 
     def _received(self, data: bytes) -> None:
         """Pass messages on as they come; see their headers, and the begin of each that may need a decision."""
+        if self._ended:
+            return
         self.active_at = self._clients.time()
         if self._held:
             data, self._held = self._held + data, b""
@@ -95,26 +95,26 @@ class Session:
         start = min(position, size) if self._drop_rest else 0
         while position + 5 <= size:
             length = 1 + _length(data, position + 1)[0]
-            if length < 5:
-                self.client.refuse("08P01", "invalid message length")
+            kind = data[position]
+            if length < 5 or kind not in KNOWN:
+                self._refuse("invalid message length" if length < 5 else f"unexpected message {chr(kind)!r}")
                 return
             if position + length > size and size - position < _INSPECTED:
                 break
-            kind = data[position]
             if kind == TERMINATE:
                 self._forward(data[start:position])
+                self._ended = True
                 self.client.close()
                 return
             self._drop_rest = not self._passes(kind, data, position, length)
             if self._drop_rest:
                 self._forward(data[start:position])
                 start = min(position + length, size)
-            elif kind in _USES_STATEMENT and self._lacks_statement(kind, data, position):
-                assert self._unnamed is not None
-                self._forward(data[start:position] + self._unnamed)
-                start = position
-                self._parsed = True
-                self.conversation.insert_parse()
+            elif kind in EXTENDED:
+                inserted = self._extended(kind, data, position, length)
+                if inserted:
+                    self._forward(data[start:position] + inserted)
+                    start = position
             position += length
         end = min(position, size)
         self._rest = position - end
@@ -122,26 +122,29 @@ class Session:
         self._forward(data[start:end])
         self.settle()
 
+    def _refuse(self, text: str) -> None:
+        """Cut a client that does not speak the protocol; it waits for no server connection any more."""
+        self._ended = True
+        self.client.refuse("08P01", text)
+        if self._waiter is not None:
+            self._clients.pool.give_up(self._waiter)
+            self._waiter = None
+
     def _passes(self, kind: int, data: bytes, position: int, length: int) -> bool:
         """Take note of a message; tell whether it is for the server."""
         if self.conversation.skipping:
             if self.conversation.skip(kind):
                 self.client.write(READY)
             return False
-        if kind not in KNOWN:
-            self.client.refuse("08P01", f"unexpected message {chr(kind)!r}")
         if self._server is None and self.conversation.over and kind not in BEGINS:
             # What only ends or continues something needs no server connection: a server, too, ignores a late CopyData.
             if kind == SYNC:
                 self.client.write(READY)
             return False
         if kind == QUERY:
-            self._count_query()
-        self.conversation.sent(kind)
-        if kind == QUERY:
-            self._judge(data, position + 5, length)
-        elif kind == PARSE:
-            self._parse(data, position, length)
+            self._query(data, position, length)
+        elif kind not in EXTENDED:
+            self.conversation.sent(kind)
         return True
 
     def _count_query(self) -> None:
@@ -154,33 +157,44 @@ class Session:
         if self.conversation.over:
             self._asked_at = self._sent_at = self._clients.time()
 
-    def _judge(self, data: bytes, start: int, length: int, *, named: bool = False) -> None:
+    def _query(self, data: bytes, position: int, length: int) -> None:
+        self._count_query()
+        text, after = _string(data, position + 5, position + length)
+        self.conversation.sent_change(QUERY, sure=after == position + length and text.isascii())
+        self._judge(text, length)
+
+    def _extended(self, kind: int, data: bytes, position: int, length: int) -> bytes:
+        """Take note of a message of the extended protocol; return what the server must get before it."""
+        if kind == PARSE:
+            name, after = _string(data, position + 5, position + length)
+            text, after = _string(data, after, position + length)
+            self._judge(text, length, named=bool(name))
+            if not name:
+                return self._parse(text, data[position : position + length], after - position)
+        elif kind == CLOSE and data[position + 5 : position + 7] == b"S\0":
+            self.conversation.sent_change(CLOSE, sure=length == 7)
+            return b""
+        inserted = self.conversation.insert_statement()
+        self.conversation.sent(kind)
+        return inserted
+
+    def _parse(self, text: bytes, message: bytes, types: int) -> bytes:
+        count = message[types : types + 2]
+        sure = text.isascii() and len(message) == types + 2 + 4 * int.from_bytes(count)
+        inserted = b"" if sure else self.conversation.insert_statement()
+        self.conversation.sent_change(PARSE, message, sure=sure)
+        return inserted
+
+    def _judge(self, text: bytes, length: int, *, named: bool = False) -> None:
         if self.pinned is not None and self._clients.on_pin is None:
             return
-        end = data.find(0, start, start + length)  # -1: of a long one only the begin is here
-        statement = data[start : end if end >= 0 else start + LONGEST_STATEMENT].decode(errors="replace")
+        statement = text[:LONGEST_STATEMENT].decode(errors="replace")
         reason = TOO_LONG if length > LONGEST_STATEMENT else pin_reason(statement)
         if reason is None and named:
             # RDS Proxy shares connections here since 2023; the stand-in does not carry named statements along.
             reason = NAMED
         if reason is not None:
             self._pin(reason, statement)
-
-    def _parse(self, data: bytes, position: int, length: int) -> None:
-        name_end = data.index(0, position + 5)
-        named = name_end > position + 5
-        self._judge(data, name_end + 1, length, named=named)
-        if not named:
-            self._unnamed = data[position : position + length]
-            self._parsed = True
-
-    def _lacks_statement(self, kind: int, data: bytes, position: int) -> bool:
-        """Tell whether a message uses the unnamed statement that was parsed on another server connection."""
-        if self._parsed or self._unnamed is None or self.pinned is not None:
-            return False
-        if kind == BIND:
-            return data[data.index(0, position + 5) + 1] == 0
-        return data[position + 5 : position + 7] == b"S\0"
 
     def _forward(self, data: bytes) -> None:
         if not data:
@@ -243,7 +257,6 @@ class Session:
         ):
             return
         self._server = None
-        self._parsed = False
         self.conversation.leave_server()
         self._clients.pool.release(server)
 
@@ -295,3 +308,9 @@ class Session:
             self.client.close()
         else:
             self.client.refuse("08006", "The connection to the database was lost.")
+
+
+def _string(data: bytes, start: int, stop: int) -> tuple[bytes, int]:
+    """Return a string of a message that ends at `stop`, and where it ends; a malformed one has the rest."""
+    end = data.find(0, start, stop)
+    return (data[start:end], end + 1) if end >= 0 else (data[start:stop], stop + 1)

@@ -1,5 +1,6 @@
 """The stand-in for RDS Proxy, as a client meets it: logins, sharing, pinning, limits and faults."""
 
+import asyncio
 import contextlib
 import datetime
 import os
@@ -20,13 +21,13 @@ import psycopg2
 import pytest
 
 from local.certificates import Certificates
-from local.loop import LoopThread
+from local.loop import LoopThread, run_in
 from local.postgres import wire
 from local.postgres.server import PostgresServer
 from local.rds_proxy.counts import Availability
 from local.rds_proxy.listener import Metrics, ProxyListener, ProxySettings
 from local.rds_proxy.pool import PoolSettings, Secret
-from local.rds_proxy.server_connection import Target
+from local.rds_proxy.server_connection import Key, Target
 from local.rds_proxy.session import Pin
 from tests.local import data_plane
 from tests.local.data_plane import ROLE, SmallDirectory, value
@@ -368,11 +369,9 @@ def test_only_protocol_3_0_is_spoken(stand: Stand) -> None:
 
 
 def test_tls_must_be_asked_for_first(stand: Stand) -> None:
-    """As libpq's sslnegotiation=direct does not: its first bytes are a ClientHello."""
+    """As libpq's sslnegotiation=direct does not: its first bytes are a ClientHello, which is no startup packet."""
     with RawClient(stand, tls=False) as client:
         client.send(bytes.fromhex("1603010100010000fc0303"))
-        kind, payload = client.message()
-        assert (kind, wire.error_fields(payload)["C"]) == (b"E", "08P01")
         assert client.at_end()
 
 
@@ -384,6 +383,19 @@ def test_scram_takes_4096_iterations(stand: Stand) -> None:
         first = b"n,,n=,r=nonce"
         client.send(wire.message(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
         assert client.message()[1].endswith(b",i=4096")
+
+
+def test_a_client_that_leaves_before_tls_begins_is_told_nothing_in_clear(stand: Stand) -> None:
+    with RawClient(stand, tls=False) as client:
+        client.send(struct.pack("!ii", 8, 80877103) + wire.message(b"X"))
+        assert client.read(1) == b"S"
+        assert client.at_end()
+
+
+def test_what_is_no_startup_packet_is_not_answered(stand: Stand) -> None:
+    with RawClient(stand, tls=False) as client:
+        client.send(wire.message(b"X") + struct.pack("!ii", 8, 80877103))  # node-postgres, ended before it connected
+        assert client.at_end()
 
 
 def test_a_cancel_request_does_nothing(stand: Stand) -> None:
@@ -729,6 +741,74 @@ def test_an_unnamed_statement_follows_its_client_to_another_connection(stand: St
         assert stand.proxy.metrics().server_connections == 1
 
 
+def test_a_client_without_an_unnamed_statement_never_gets_another_ones(stand: Stand) -> None:
+    with RawClient(stand) as first, RawClient(stand) as second:
+        for client in (first, second):
+            client.log_in(stand.token())
+        for use in (
+            BIND + EXECUTE,
+            wire.message(b"D", b"S\0"),
+            query("x\xff") + BIND + EXECUTE,
+            b"P\0\0\0\5x" + SYNC + BIND,
+        ):
+            assert first.extended(parse("SELECT 'first'")) == "1Z"
+            second.send(use + SYNC)
+            answers = second.answers()
+            while answers.count("Z") < 1 + use.count(SYNC) + use.startswith(b"Q"):
+                answers += second.answers()
+            assert answers.replace("Z", "").strip("E") == ""
+            assert second.sqlstate == "26000"
+        assert stand.proxy.metrics().server_connections == 1
+
+
+def test_an_unnamed_statement_that_is_no_more_does_not_follow_its_client(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        for ending in (query("SELECT 1"), wire.message(b"C", b"S\0") + SYNC, parse("SELEKT") + SYNC):
+            assert client.extended(parse("SELECT 'old'")) == "1Z"
+            client.send(ending)
+            client.answers()
+            assert client.extended(BIND, EXECUTE) == "EZ"
+            assert client.sqlstate == "26000"
+        assert client.extended(parse("SELECT 'kept'")) == "1Z"
+        assert client.extended(EXECUTE, parse("SELECT 'skipped'")) == "EZ"
+        assert client.extended(BIND, EXECUTE) == "2DCZ"
+        assert client.row == b"kept"
+
+
+def test_what_the_server_skips_after_an_error_is_not_awaited(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        assert client.extended(parse("SELECT 1")) == "1Z"
+        client.send(EXECUTE + FLUSH)
+        assert client.answers(until="E") == "E"
+        assert client.extended(query("SELECT 2"), BIND, EXECUTE) == "Z"
+        stand.await_metrics(borrowed=0)
+        client.send(query("BEGIN") + parse("SELEKT") + FLUSH)
+        assert client.answers(until="E") == "CZE"
+        assert client.extended(BIND) == "Z"
+        assert client.extended(parse("ROLLBACK"), BIND, EXECUTE) == "12CZ"
+        stand.await_metrics(borrowed=0)
+
+
+def test_a_flush_of_its_own_leaves_no_batch_open(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        client.send(query("BEGIN") + FLUSH + query("COMMIT"))
+        assert client.answers() + client.answers() == "CZCZ"
+        stand.await_metrics(borrowed=0)
+
+
+def test_a_message_that_cannot_be_read_is_answered_by_the_server(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        client.send(wire.message(b"Q", b"SELECT 1"))
+        assert client.answers() == "EZ"
+        for kind, body in ((b"P", b"name"), (b"P", b"\0SELECT 1"), (b"B", b"portal"), (b"B", b"\0"), (b"D", b"")):
+            assert client.extended(wire.message(kind, body)) == "EZ"
+            assert client.sqlstate == "08P01"
+
+
 def test_a_named_statement_pins(stand: Stand) -> None:
     with RawClient(stand) as client:
         client.log_in(stand.token())
@@ -783,6 +863,18 @@ def test_a_refused_batch_is_answered_once_and_the_next_one_is_served(stand: Stan
         assert client.extended(parse("SELECT 1"), BIND, EXECUTE) == "12DCZ"
 
 
+@pool(max_connections_percent=10, borrow_timeout_seconds=1)
+def test_a_refused_copy_is_answered_once(stand: Stand) -> None:
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        stand.proxy.register(None)
+        client.send(query("COPY items FROM STDIN") + wire.message(b"d", b"1\n") + COPIED)
+        assert client.answers() == "EZ"
+        stand.proxy.register(stand.target())
+        client.send(query("SELECT 1"))
+        assert client.answers() == "TDCZ"
+
+
 @pytest.mark.parametrize("size", [1, 3, 7, 4096])
 def test_messages_in_pieces_of_any_size_are_understood(stand: Stand, size: int) -> None:
     with RawClient(stand) as client:
@@ -808,6 +900,27 @@ def test_a_message_that_no_client_sends_ends_the_connection(stand: Stand) -> Non
     stand.await_metrics(client_connections=0)
 
 
+@small_pool
+def test_a_client_cut_while_it_waits_gets_no_connection(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    holders = [stand.connect() for _ in range(3)]
+    for holder in holders:
+        holder.cursor().execute("BEGIN")
+    with RawClient(stand) as client:
+        client.log_in(stand.token())
+        client.send(query("SELECT 1"))
+        stand.await_metrics(waiting=1)
+        client.send(wire.message(b"~") * 2 + query("SELECT 2"))
+        stand.await_metrics(waiting=0)  # and the client has not closed its side
+        for holder in holders:
+            holder.cursor().execute("COMMIT")
+        stand.await_metrics(borrowed=0, waiting=0, server_connections=3)
+        kind, payload = client.message()
+        assert (kind, wire.error_fields(payload)["C"]) == (b"E", "08P01")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    for holder in holders:
+        holder.close()
+
+
 # Load
 
 
@@ -827,6 +940,23 @@ def test_two_hundred_clients_keep_to_the_pool(stand: Stand) -> None:
     for connection in connections:
         connection.close()
     stand.await_metrics(client_connections=0)
+
+
+def test_hundreds_of_first_clients_wait_for_the_database_and_are_all_served(stand: Stand) -> None:
+    """More than Python has nested calls."""
+    stand.proxy.register(None)
+
+    async def statuses() -> None:
+        async with asyncio.timeout(30):
+            key = Key("app", "app", ())
+            waiting = [asyncio.create_task(stand.proxy.pool.statuses(key)) for _ in range(1000)]
+            await asyncio.sleep(0)
+            stand.proxy.pool.register(stand.target())
+            assert all(await asyncio.gather(*waiting))
+
+    run_in(stand.loop.loop, statuses())
+    with stand.connect() as connection:
+        assert value(connection, "SELECT 1") == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -899,6 +1029,7 @@ class RawClient:
 
     def __init__(self, stand: Stand, *, tls: bool = True) -> None:
         self.row = b""
+        self.sqlstate = ""
         self._socket = socket.create_connection(("127.0.0.1", stand.proxy.port), timeout=10)
         if tls:
             self._socket.sendall(struct.pack("!ii", 8, 80877103))
@@ -935,11 +1066,16 @@ class RawClient:
             kinds += kind.decode()
             if kind == b"D":
                 self.row = payload[6:]
+            elif kind == b"E":
+                self.sqlstate = wire.error_fields(payload)["C"]
         return kinds
 
     def extended(self, *messages: bytes) -> str:
         self.send(b"".join(messages) + SYNC)
         return self.answers()
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
 
     def at_end(self) -> bool:
         return self._file.read(1) == b""
