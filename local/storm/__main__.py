@@ -16,13 +16,21 @@ OUTPUT = ROOT / "build" / "output"
 def main() -> int:
     """Send the storm every way; return 1 where a goal of the stand-in was missed."""
     parser = argparse.ArgumentParser(prog="python -m local.storm", description=main.__doc__)
-    parser.add_argument("--environments", type=_numbers, default=storm.Size().environments, help="such as 50,200,500")
-    size = storm.Size(parser.parse_args().environments)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--environments", type=_numbers, default=storm.Size().environments, help="such as 50,200,500")
+    which.add_argument("--short", action="store_true", help="the storm of make demo, drawn over time")
+    given = parser.parse_args()
     try:
-        done = storm.run(size, storm.ALL)
+        return _short() if given.short else _whole(storm.Size(given.environments))
     except storm.StormError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _whole(size: storm.Size) -> int:
+    done = storm.run(size, storm.ALL)
     data, drawn = OUTPUT / "storm.json", OUTPUT / "storm.svg"
     done.write(data)
     picture.main((str(data), str(drawn)))
@@ -31,6 +39,13 @@ def main() -> int:
     for miss in missed:
         print(f"MISSED: {miss}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def _short() -> int:
+    drawn = OUTPUT / "connections.svg"
+    storm.run().draw_time(drawn)
+    print(f"\n  drawn in {drawn.relative_to(ROOT)}")
+    return 0
 
 
 def _numbers(text: str) -> tuple[int, ...]:

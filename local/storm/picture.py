@@ -17,7 +17,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 760, 400
-LEFT, RIGHT, TOP, BOTTOM = 52, 18, 110, 52  # around the panels
+LEFT, RIGHT, TOP, BOTTOM = 52, 26, 110, 52  # around the panels
 BETWEEN = 66  # two panels
 
 # Of paper, text, what explains, the grid; then of the lines.

@@ -16,6 +16,7 @@ import os
 import platform
 import resource
 import secrets
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,9 +25,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +201,12 @@ def run(size: Size = SHORT, ways: Sequence[Way] = (DIRECTLY, STAND_IN)) -> Storm
     _say(_head(size))
     rows: list[Row] = []
     samples: dict[str, list[Sample]] = {}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as processes:
-        for way in ways:
-            if way == PGBOUNCER and pgbouncer.PROGRAM is None:
-                _say(f"  {pgbouncer.ABSENT}")
-                continue
-            found, samples[way.name] = processes.submit(_send, way, size).result()
-            rows += found
+    for way in ways:
+        if way == PGBOUNCER and pgbouncer.PROGRAM is None:
+            _say(f"  {pgbouncer.ABSENT}")
+            continue
+        found, samples[way.name] = _send_apart(way, size)
+        rows += found
     machine = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cores": os.cpu_count(),
@@ -373,8 +372,39 @@ class _Field:
         )
 
 
+def _send_apart(way: Way, size: Size) -> tuple[list[Row], list[Sample]]:
+    """Send the storm one way, from a process of its own: its memory is that of this way alone."""
+    spawn = multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_answer, args=(sender, way, size))
+    process.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        answer = StormError(f"The storm {way.name} ended without an answer.")
+    except BaseException:
+        os.kill(process.pid or 0, signal.SIGINT)
+        raise
+    finally:
+        process.join()
+    if isinstance(answer, Exception):
+        raise answer
+    found: tuple[list[Row], list[Sample]] = answer
+    return found
+
+
+def _answer(sender: Connection, way: Way, size: Size) -> None:
+    os.setsid()  # an interrupt comes from the process above, once
+    try:
+        sender.send(_send(way, size))
+    except KeyboardInterrupt:
+        return
+    except Exception as error:
+        sender.send(error)
+
+
 def _send(way: Way, size: Size) -> tuple[list[Row], list[Sample]]:
-    """Send the storm one way. Runs in a process of its own, so that its memory is that of this way alone."""
     logging.getLogger("local").setLevel(logging.ERROR)  # else a line for each client that pins or waits in vain
     with (
         _Field.made() as field,
