@@ -211,6 +211,13 @@ def test_the_sentence_turns_where_direct_connections_end() -> None:
     assert first.endswith("You have 40: you need it, or a larger class.")
 
 
+def test_what_a_small_class_lacks_is_said() -> None:
+    small, large = (list(telling.notes(Answer.of(load(5, 0.1), name))) for name in ("db.t4g.micro", "db.m7g.large"))
+    assert any("300 to 1,000 MiB of memory" in note for note in small)
+    assert any("A pool of 100 %" in note for note in small)
+    assert large == []
+
+
 def test_a_load_that_no_class_bears_is_an_answer() -> None:
     text = telling.as_text(Answer.of(load(100_000, 1.0)))
     assert "No class holds directly" in text

@@ -12,6 +12,9 @@ from tools.size import budget, prices
 from tools.size.answer import Answer, Way
 
 WIDTH = 118
+IAM_GIB = (
+    2  # up to here the memory that IAM authentication takes matters: RDS User Guide, "IAM database authentication"
+)
 
 ASSUMPTIONS = (
     "Requests come at random (Poisson), at the peak rate; each invocation has one transaction. Directly: an execution "
@@ -147,6 +150,11 @@ def notes(answer: Answer) -> Iterator[str]:
         yield (
             "A pool of 100 %, which AWS recommends for so small a class, may take every connection; then none is left "
             "for the bootstrap function and for people."
+        )
+    if answer.directly and budget.Instance(answer.directly.instance_class).memory_gib <= IAM_GIB:
+        yield (
+            f"Directly, functions log in with IAM, for which AWS wants 300 to 1,000 MiB of memory: much for "
+            f"{answer.directly.instance_class}."
         )
     busy = load.peak * load.transaction_seconds
     used = {way.instance_class for way in answer.ways.values() if way}

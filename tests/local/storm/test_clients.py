@@ -1,5 +1,6 @@
 """local/storm: what is sent, what is counted, and which goals were missed."""
 
+import json
 import resource
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from local.storm import storm
+from local.storm import __main__ as command
+from local.storm import pgbouncer, storm
 from local.storm.clients import Environments, Level, schedule
 from local.storm.storm import Row, Size, Storm
 
@@ -132,8 +134,32 @@ def test_too_few_open_files_are_named_before_anything_starts() -> None:
 
 
 @pytest.mark.parametrize("given", ["0", "200,50", "x", ""])
-def test_numbers_of_environments_must_grow(given: str) -> None:
-    command = [sys.executable, "-m", "local.storm", "--environments", given]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "--environments" in done.stderr
+def test_numbers_of_environments_must_grow(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["storm", "--environments", given])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert "--environments" in capsys.readouterr().err
+
+
+# --- a storm ---
+
+
+def test_a_small_storm_is_answered_as_far_as_the_pool_goes_and_its_json_says_so(tmp_path: Path) -> None:
+    """Each environment pins a connection, so that those beyond the pool wait."""
+    small = Size((10, 30), per_second=60, starts_per_second=60, settle_seconds=0.1, count_seconds=1)
+    done = storm.run(small, (storm.PINNING,))
+    whole, full = done.rows
+    assert (whole.accepted, whole.refusals, whole.waiting) == (10, 0, 0)
+    assert whole.queries_per_second == pytest.approx(60, abs=15)
+    assert (full.accepted, full.waiting, full.server_connections) == (storm.POOL, 30 - storm.POOL, storm.POOL)
+    assert max(sample.client_connections for sample in done.samples[storm.PINNING.name]) == 30
+    done.write(tmp_path / "storm.json")
+    assert [row["accepted"] for row in json.loads((tmp_path / "storm.json").read_text())["rows"]] == [10, storm.POOL]
+
+
+def test_without_pgbouncer_a_line_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(pgbouncer, "PROGRAM", None)
+    assert storm.run(Size((5,)), (storm.PGBOUNCER,)).rows == []
+    assert "PgBouncer is not installed, so its rows are left out: apt-get install pgbouncer" in capsys.readouterr().out
