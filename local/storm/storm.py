@@ -197,7 +197,8 @@ class Storm:
 def run(size: Size = SHORT, ways: Sequence[Way] = (DIRECTLY, STAND_IN)) -> Storm:
     """Send the storm each way, each from a process of its own, and print a row of the table as each level ends."""
     _allow_files(max(size.environments))
-    began, load_before = time.monotonic(), os.getloadavg()[0]
+    before = _Use.now()
+    load_before = os.getloadavg()[0]
     _say(_head(size))
     rows: list[Row] = []
     samples: dict[str, list[Sample]] = {}
@@ -212,14 +213,41 @@ def run(size: Size = SHORT, ways: Sequence[Way] = (DIRECTLY, STAND_IN)) -> Storm
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": round(load_before, 2),
+        "others_percent": before.others_percent(_Use.now()),
         "python": platform.python_version(),
         "postgresql": find_binaries().version,
         "pgbouncer": pgbouncer.version() if PGBOUNCER in ways else None,
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(time.monotonic() - before.at),
     }
     storm = Storm(size, rows, samples, machine)
     _say(_foot(storm))
     return storm
+
+
+@dataclass(frozen=True)
+class _Use:
+    """Seconds of processors that were used until a moment: by this process and those it has waited for, by all."""
+
+    at: float
+    own: float
+    all: float | None  # None where the system does not tell
+
+    @classmethod
+    def now(cls) -> _Use:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        try:
+            user, nice, system, _, _, irq, soft_irq, steal, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+            busy = (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            busy = None
+        return cls(time.monotonic(), sum(use.ru_utime + use.ru_stime for use in used), busy)
+
+    def others_percent(self, later: _Use) -> int | None:
+        """Return the share of this machine's processors that other programs took."""
+        if self.all is None or later.all is None:
+            return None
+        others = (later.all - self.all) - (later.own - self.own)
+        return max(0, round(100 * others / ((later.at - self.at) * (os.cpu_count() or 1))))
 
 
 def _say(line: str) -> None:
@@ -235,7 +263,7 @@ def _missed(row: Row) -> Iterator[str]:
     if abs(row.queries_per_second / row.offered_per_second - 1) * 100 > RATE_GOAL_PERCENT:
         yield (
             f"{where}: {row.queries_per_second:.0f} queries/s of {row.offered_per_second:.0f} offered; "
-            f"the goal is within {RATE_GOAL_PERCENT:g} %. A machine that is busy otherwise misses it: look at its load."
+            f"the goal is within {RATE_GOAL_PERCENT:g} %, which a machine misses that is busy with other programs."
         )
 
 
@@ -594,4 +622,6 @@ def _foot(storm: Storm) -> str:
         f"\n  {storm.machine['seconds']} s on {storm.machine['cores']} cores, which clients, pooler and database "
         f"share; load before: {storm.machine['load_before']}"
     )
+    if storm.machine["others_percent"] is not None:
+        lines.append(f"; other programs took {storm.machine['others_percent']} % of the cores")
     return "".join(lines)

@@ -115,6 +115,13 @@ def test_a_missed_goal_is_said(changes: dict[str, object], words: str) -> None:
     assert words in miss
 
 
+def test_what_other_programs_took_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storm.os, "cpu_count", lambda: 4)
+    before = storm._Use(at=100, own=10, all=1000)
+    assert before.others_percent(storm._Use(at=110, own=25, all=1023)) == 20
+    assert before.others_percent(storm._Use(at=110, own=25, all=None)) is None
+
+
 # --- limits ---
 
 
