@@ -111,6 +111,20 @@ def test_the_picture_of_the_pages_is_drawn_from_the_data_beside_it(checked_in: A
     assert (PICTURES / "storm.svg").read_text(encoding="utf-8") == picture.of_environments(checked_in)
 
 
+def test_the_table_of_the_page_is_that_of_the_data(checked_in: Any) -> None:
+    page = (PICTURES.parent / "scale.md").read_text(encoding="utf-8")
+    shown = [row for row in checked_in["rows"] if row["environments"] in (50, 200, 2000)]
+    assert len(shown) >= 12
+    for row in shown:
+        times = [row["p50_milliseconds"], row["p99_milliseconds"]]
+        cells = [
+            row["way"], *(f"{row[name]:,}" for name in ("environments", "accepted", "refused", "waiting")),
+            f"{row['queries_per_second']:,.0f}", *("" if time is None else f"{time:,.1f}" for time in times),
+            str(row["server_connections"]),
+        ]  # fmt: skip
+        assert f"| {' | '.join(cells)} |" in page
+
+
 def test_its_note_has_the_numbers_of_the_data(checked_in: Any) -> None:
     other = copy.deepcopy(checked_in)
     for row in other["rows"]:
