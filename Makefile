@@ -13,8 +13,8 @@ endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 
-# What a user may set: the first eight on the command line only, the others in the environment too.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+# What a user may set: the first thirteen on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
 ENV          ?=
 ACTION       ?=
 FILE         ?=
@@ -23,6 +23,11 @@ ARCH         ?=
 OF           ?=
 FOLLOW       ?=
 JSON         ?=
+RATE         ?=
+TRANSACTION_MS ?=
+INVOCATION_MS ?=
+PEAK         ?=
+CLASS        ?=
 DRIVER       ?= pins
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
@@ -39,9 +44,9 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
   $(eval override $(name) := $$(value $(name))))
-export DRIVER EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED SOURCES
+export DRIVER EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS SOURCES
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -66,7 +71,7 @@ ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
 # There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
-ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan storm bench ledger plan-time proxy-speed changes mutations,$(MAKECMDGOALS)),)
+ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan size storm waits bench fuzz drivers ledger plan-time proxy-speed changes mutations,$(MAKECMDGOALS)),)
 unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
 endif
 ifneq ($(LOCAL_STACK),)
@@ -157,6 +162,10 @@ demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it start
 proxy: .venv/tools/requirements.txt ## Put the stand-in for RDS Proxy in front of PG=postgresql://… (OPTIONS="--watch --borrow-timeout 5")
 	@[ -n "$$PG" ] || { echo "PG must be a URL (for example: make proxy PG=postgresql://user:password@localhost/database)" >&2; exit 2; }
 	@DATABASE_URL="$$PG" exec $(TOOLS)/python -m local.rds_proxy $$OPTIONS
+
+size: ## Say which class, pool and reserve a load takes and what it costs: RATE=200 TRANSACTION_MS=20 (PEAK= INVOCATION_MS= CLASS= JSON=1)
+	@$(PYTHON) -m tools.size $(if $(JSON),--json) --rate="$$RATE" --transaction-ms="$$TRANSACTION_MS" --peak="$$PEAK" \
+	  --invocation-ms="$$INVOCATION_MS" --class="$$CLASS"
 
 ##@ Environments
 
@@ -272,8 +281,11 @@ scan-plans:
 
 ##@ Measurements, which are no tests
 
-storm: .venv/tools/requirements.txt ## Send 200 environments at max_connections = 90, directly and through the proxy
+storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_connections = 90: directly, through the proxy, through PgBouncer (3 minutes)
 	@$(TOOLS)/python -m local.storm
+
+waits: .venv/tools/requirements.txt ## Compare the waits that make size tells with those that the stand-in for the proxy makes (3 minutes)
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/waits.py
 
 bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip ## Measure cold starts, warm invocations and tokens beside their peers
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
@@ -354,4 +366,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations
+.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations

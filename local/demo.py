@@ -28,7 +28,7 @@ def run(directory: Path, *, port: int = 0) -> int:
         _say("A second plan")
         print("  " + _no_changes(directory))
         _say("A storm: each execution environment holds its connection")
-        print(storm.run(directory / "storm.svg"))
+        storm.run().draw_time(directory / "storm.svg")
         _say("make doctor ENV=prod")
         print(_doctor(directory))
         _say("Look around")

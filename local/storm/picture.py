@@ -1,29 +1,52 @@
-"""A picture of a storm: connections over time, as lines of one graph, in SVG.
+"""Pictures of a storm in SVG: what came of each number of environments, and connections over time.
 
-It shows what was measured and nothing else: a line has a point for each sample.
+They show what was measured and nothing else: a line has a point for each measurement. The colours follow the reader's
+light or dark scheme. The first picture is drawn from the JSON of `make storm`:
+python -m local.storm.picture STORM.json PICTURE.svg
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 760, 400
-LEFT, RIGHT, TOP, BOTTOM = 52, 190, 58, 62  # around the graph itself
+LEFT, RIGHT, TOP, BOTTOM = 52, 26, 110, 52  # around the panels
+BETWEEN = 66  # two panels
 
-_INK, _FAINT, _GRID = "#1f2328", "#59636e", "#d1d9e0"
-_LABEL_HEIGHT = 15
+# Of paper, text, what explains, the grid; then of the lines.
+_LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#59636e", "grid": "#d1d9e0"}
+_DARK = {"paper": "#0d1117", "ink": "#f0f6fc", "faint": "#9198a1", "grid": "#3d444d"}
+_LINES = {
+    "red": ("#cf222e", "#ff7b72"),
+    "green": ("#1a7f37", "#3fb950"),
+    "blue": ("#0969da", "#58a6ff"),
+    "brown": ("#9a6700", "#d29922"),
+    "purple": ("#8250df", "#bc8cff"),
+}
+_COLOUR_OF_WAY = {
+    "directly": "red",
+    "through the proxy": "green",
+    "through PgBouncer": "blue",
+    "the proxy, pinned": "brown",
+    "the proxy, held 100 ms": "purple",
+}
 
 
 @dataclass(frozen=True)
 class Line:
-    """Samples of one number: seconds since the begin of the storm, and the value."""
+    """Measurements of one thing: where on the axis, and the value."""
 
     label: str
     colour: str
-    samples: Sequence[tuple[float, float]]
+    points: Sequence[tuple[float, float]]
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,91 +57,178 @@ class Limit:
     value: float
 
 
-def draw(title: str, note: str, lines: Sequence[Line], limits: Sequence[Limit]) -> str:
-    """Return an SVG document with these lines, each with its label at its end."""
-    samples = [sample for line in lines for sample in line.samples]
-    scale = _Scale(
-        seconds=max(seconds for seconds, _ in samples),
-        most=max([value for _, value in samples] + [limit.value for limit in limits]),
+@dataclass(frozen=True)
+class Panel:
+    """One graph. On a logarithmic axis, which begins at 10, what is less stands at its lower end."""
+
+    title: str
+    axis: str
+    lines: Sequence[Line]
+    limits: Sequence[Limit] = ()
+    ticks: Sequence[float] | None = None  # of the axis; None: every two
+    logarithmic_axis: bool = False
+    logarithmic: bool = False
+
+
+def of_environments(storm: dict[str, Any]) -> str:
+    """Return the picture of a storm's JSON: accepted environments and throughput over their number."""
+    rows, settings = storm["rows"], storm["settings"]
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+
+    def lines(figure: str) -> list[Line]:
+        return [
+            Line(
+                way,
+                _COLOUR_OF_WAY[way],
+                [(row["environments"], row[figure]) for row in rows if row["way"] == way],
+                dashed=way == "through PgBouncer",
+            )
+            for way in ways
+        ]
+
+    sizes = settings["environments"]
+    most, machine = max(sizes), storm["machine"]
+    refused = {row["way"]: most - row["accepted"] for row in rows if row["environments"] == most}
+    return draw(
+        f"A storm of {sizes[0]} to {most:,} execution environments, max_connections = {settings['max_connections']}",
+        f"Without a connection at {most:,}: {refused['through the proxy']:,} through the proxy's stand-in, "
+        f"{refused['directly']:,} directly. Measured on {machine['cores']} cores, {machine['date']}.",
+        [
+            Panel(
+                "environments that were answered", "execution environments", lines("accepted"),
+                ticks=sizes, logarithmic_axis=True, logarithmic=True,
+            ),
+            Panel(
+                f"queries/s, of {settings['per_second']:,} offered", "execution environments",
+                lines("queries_per_second"), ticks=sizes, logarithmic_axis=True,
+            ),
+        ],
+    )  # fmt: skip
+
+
+def draw(title: str, note: str, panels: Sequence[Panel]) -> str:
+    """Return an SVG document with these panels side by side, and one legend."""
+    described = "; ".join(
+        f"{panel.title}, {line.label}: {line.points[-1][1]:g} at the end, at most {max(y for _, y in line.points):g}"
+        for panel in panels
+        for line in panel.lines
     )
-    described = "; ".join(f"{line.label}: at most {max(v for _, v in line.samples):g}" for line in lines)
+    width = (WIDTH - LEFT - RIGHT - BETWEEN * (len(panels) - 1)) / len(panels)
+    placed = [_Placed(panel, LEFT + number * (width + BETWEEN), width) for number, panel in enumerate(panels)]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
             'font-family="system-ui, sans-serif" font-size="12">',
             f"  <title>{escape(title)}</title>",
             f"  <desc>{escape(described)}</desc>",
-            f'  <rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-            f'  <text x="{LEFT}" y="24" font-size="15" font-weight="600" fill="{_INK}">{escape(title)}</text>',
-            f'  <text x="{LEFT}" y="42" fill="{_FAINT}">{escape(note)}</text>',
-            *_grid(scale),
-            *(_limit(limit, scale) for limit in limits),
-            *(_line(line, scale) for line in lines),
-            *_labels(lines, limits, scale),
+            *_style(),
+            f'  <rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
+            f'  <text class="ink" x="16" y="26" font-size="15" font-weight="600">{escape(title)}</text>',
+            f'  <text class="faint" x="16" y="45">{escape(note)}</text>',
+            *_legend(panels),
+            *(element for each in placed for element in each.elements()),
             "</svg>",
             "",
         ]
     )
 
 
-@dataclass(frozen=True)
-class _Scale:
-    seconds: float
-    most: float
+def _style() -> Iterator[str]:
+    yield "  <style>"
+    for start, end, scheme, number in (
+        ("", "", _LIGHT, 0),
+        ("@media (prefers-color-scheme: dark) { ", " }", _DARK, 1),
+    ):
+        rules = [f".{name} {{ fill: {scheme[name]} }}" for name in ("paper", "ink", "faint")]
+        rules += [f".grid {{ stroke: {scheme['grid']} }}", f".limit {{ stroke: {scheme['faint']} }}"]
+        for name, colours in _LINES.items():
+            rules.append(f"polyline.{name}, path.{name} {{ stroke: {colours[number]} }}")
+            rules.append(f"circle.{name} {{ fill: {colours[number]} }}")
+        yield f"    {start}{' '.join(rules)}{end}"
+    yield "  </style>"
 
-    @property
-    def top(self) -> float:
-        """The upper end of the axis: the next whole step above all values."""
-        return self.step * math.ceil(self.most / self.step)
 
-    @property
-    def step(self) -> float:
-        """A round number of which about five make the axis."""
-        rough = max(self.most, 1) / 5
-        power = 10 ** math.floor(math.log10(rough))
-        return float(next(round_ * power for round_ in (1, 2, 2.5, 5, 10) if round_ * power >= rough))
+def _legend(panels: Sequence[Panel]) -> Iterator[str]:
+    x = 16.0
+    for line in {line.label: line for panel in panels for line in panel.lines}.values():
+        yield f'  <path class="{line.colour}" d="M{x:.0f} 66h20" stroke-width="2.5"{_dashes(line)}/>'
+        yield f'  <text class="ink" x="{x + 26:.0f}" y="70">{escape(line.label)}</text>'
+        x += 44 + 6.4 * len(line.label)
 
-    def x(self, seconds: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * seconds / (self.seconds or 1)
+
+def _dashes(line: Line) -> str:
+    return ' stroke-dasharray="7 5"' if line.dashed else ""
+
+
+class _Placed:
+    """A panel where it stands, with its scales."""
+
+    def __init__(self, panel: Panel, left: float, width: float) -> None:
+        self.panel = panel
+        self.left = left
+        self.width = width
+        points = [point for line in panel.lines for point in line.points]
+        self._values = [y for _, y in points] + [limit.value for limit in panel.limits]
+        self._first, self._last = min(x for x, _ in points), max(x for x, _ in points)
+        if not panel.logarithmic_axis:
+            self._first = 0.0
+
+    def elements(self) -> Iterator[str]:
+        panel, right = self.panel, self.left + self.width
+        yield f'  <text class="ink" x="{self.left:.0f}" y="{TOP - 14}" font-weight="600">{escape(panel.title)}</text>'
+        for value in self._steps():
+            y = self.y(value)
+            yield f'  <path class="grid" d="M{self.left:.1f} {y:.1f}H{right:.1f}"/>'
+            label = f'x="{self.left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:,.10g}</text>'
+            yield f'  <text class="faint" {label}'
+        for tick in panel.ticks if panel.ticks is not None else range(0, math.floor(self._last) + 1, 2):
+            place = f'x="{self.x(tick):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle"'
+            yield f'  <text class="faint" {place}>{tick:,.10g}</text>'
+        middle = f'x="{self.left + self.width / 2:.1f}" y="{HEIGHT - BOTTOM + 38}" text-anchor="middle"'
+        yield f'  <text class="faint" {middle}>{escape(panel.axis)}</text>'
+        for limit in panel.limits:
+            y = self.y(limit.value)
+            yield f'  <path class="limit" d="M{self.left:.1f} {y:.1f}H{right:.1f}" stroke-dasharray="2 4"/>'
+            place = f'x="{right - 4:.1f}" y="{y - 5:.1f}" text-anchor="end"'
+            yield f'  <text class="faint" {place}>{escape(limit.label)}</text>'
+        for line in panel.lines:
+            points = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in line.points)
+            drawn = f'points="{points}" fill="none" stroke-width="2.5"{_dashes(line)}'
+            yield f'  <polyline class="{line.colour}" {drawn}/>'
+            for x, y in line.points if panel.ticks is not None else ():
+                place = f'cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="3"'
+                yield f'  <circle class="{line.colour}" {place}><title>{escape(line.label)}: {y:,.10g}</title></circle>'
+
+    def x(self, value: float) -> float:
+        first, last = self._first, self._last
+        if self.panel.logarithmic_axis:
+            first, last, value = math.log(first), math.log(last), math.log(value)
+        return self.left + self.width * (value - first) / ((last - first) or 1)
 
     def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.top
+        steps = self._steps()
+        low, high = steps[0], steps[-1]
+        if self.panel.logarithmic:
+            low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
+
+    def _steps(self) -> list[float]:
+        """Return the values of the grid, the last at or above all that is drawn."""
+        most = max(*self._values, 1)
+        if self.panel.logarithmic:
+            powers = [10**power for power in range(1, max(2, math.ceil(math.log10(most))))]
+            return [*powers, next(n * powers[-1] for n in (2, 5, 10) if n * powers[-1] >= most)]
+        rough = most / 5
+        power = 10 ** math.floor(math.log10(rough))
+        step = next(round_ * power for round_ in (1, 2, 2.5, 5, 10) if round_ * power >= rough)
+        return [number * step for number in range(math.ceil(most / step) + 1)]
 
 
-def _grid(scale: _Scale) -> list[str]:
-    drawn = []
-    for number in range(round(scale.top / scale.step) + 1):
-        value, y = number * scale.step, scale.y(number * scale.step)
-        drawn.append(f'  <path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{_GRID}"/>')
-        drawn.append(f'  <text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="{_FAINT}">{value:g}</text>')
-    for seconds in range(0, math.floor(scale.seconds) + 1, 2):
-        x = scale.x(seconds)
-        drawn.append(
-            f'  <text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" fill="{_FAINT}">{seconds}</text>'
-        )
-    middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
-    axis = f'text-anchor="middle" fill="{_FAINT}">seconds since the storm began</text>'
-    drawn.append(f'  <text x="{middle:.1f}" y="{HEIGHT - BOTTOM + 38}" {axis}')
-    return drawn
+def main(arguments: Sequence[str]) -> None:
+    """Draw the picture of a storm's JSON."""
+    source, target = map(Path, arguments)
+    target.write_text(of_environments(json.loads(source.read_text(encoding="utf-8"))), encoding="utf-8")
 
 
-def _limit(limit: Limit, scale: _Scale) -> str:
-    y = scale.y(limit.value)
-    return f'  <path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{_FAINT}" stroke-dasharray="4 4"/>'
-
-
-def _line(line: Line, scale: _Scale) -> str:
-    points = " ".join(f"{scale.x(seconds):.1f},{scale.y(value):.1f}" for seconds, value in line.samples)
-    return f'  <polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="2.5"/>'
-
-
-def _labels(lines: Sequence[Line], limits: Sequence[Limit], scale: _Scale) -> list[str]:
-    """Write each label at the height of its line's greatest value, moved down where another is there."""
-    wanted = [(scale.y(max(v for _, v in line.samples)), line.label, line.colour) for line in lines]
-    wanted += [(scale.y(limit.value), limit.label, _FAINT) for limit in limits]
-    drawn, lowest = [], 0.0
-    for y, label, colour in sorted(wanted):
-        place = max(y, lowest)
-        lowest = place + _LABEL_HEIGHT
-        drawn.append(f'  <text x="{WIDTH - RIGHT + 8}" y="{place + 4:.1f}" fill="{colour}">{escape(label)}</text>')
-    return drawn
+if __name__ == "__main__":
+    main(sys.argv[1:])
