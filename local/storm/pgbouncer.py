@@ -31,6 +31,7 @@ class PgBouncer:
         self, certificate: HostCertificate, target: Target, *, user: str, password: str, pool_size: int, clients: int
     ) -> None:
         assert PROGRAM is not None
+        assert target.ca_file is not None
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._installation = Installation.acquire(find_binaries())  # whose user is unprivileged
