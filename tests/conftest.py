@@ -35,6 +35,18 @@ APPLIED = (
 )
 
 
+# Of the others, those that take longest, so that no worker begins one of them when the rest are at their end.
+LONG = (
+    "tests/lambda/bootstrap/test_cut_short.py",
+    "tests/policies/test_policies.py",
+    "tests/test_make.py",
+    "tests/modules/test_refusals.py",
+    "tests/lambda/bootstrap/test_users.py",
+    "tests/lambda/bootstrap/test_rotation.py",
+    "tests/lambda/layer/test_through_pgbouncer.py",
+)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import what will not run: each worker would."""
     if collection_path.suffix != ".py":
@@ -44,9 +56,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark those, and begin with the longest."""
-    order = {path: number for number, path in enumerate(APPLIED)}
+    """Mark what applies, and begin with the longest."""
+    order = {path: number for number, path in enumerate((*APPLIED, *LONG))}
     for item in items:
-        if item.nodeid.partition("::")[0] in order:
+        if item.nodeid.partition("::")[0] in APPLIED:
             item.add_marker("applied")
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
