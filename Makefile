@@ -13,8 +13,8 @@ endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 
-# What a user may set: the first eight on the command line only, the others in the environment too.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+# What a user may set: the first nine on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
 ENV          ?=
 ACTION       ?=
 FILE         ?=
@@ -23,6 +23,7 @@ ARCH         ?=
 OF           ?=
 FOLLOW       ?=
 JSON         ?=
+MIGRATIONS   ?=
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
 LOCAL_STACK  ?=
@@ -35,7 +36,7 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS EVENT LOCAL_PORT LOCAL_STACK PYTHON SAMPLE SARIF SEED TERRAFORM,\
   $(eval override $(name) := $$(value $(name))))
 export EVENT LOCAL_PORT SAMPLE SARIF SEED
 
@@ -54,6 +55,9 @@ $(eval $(call one-of,ARCH,x86_64 arm64,))
 $(eval $(call one-of,OF,function bootstrap proxy database,))
 $(eval $(call one-of,FOLLOW,1,))
 $(eval $(call one-of,JSON,1,))
+ifneq ($(if $(MIGRATIONS),$(call odd,$(MIGRATIONS))),)
+$(error MIGRATIONS must be the path of one folder, without a space or a quote)
+endif
 override ACTION := $(or $(ACTION),apply)
 override ARCH   := $(or $(ARCH),x86_64)
 
@@ -290,7 +294,8 @@ clean: ## Remove what make built, tools included
 
 ##@ Packages
 
-package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions
+package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions (MIGRATIONS=FOLDER: and another application's bootstrap)
+	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)")
 
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')

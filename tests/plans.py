@@ -91,7 +91,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "name": "app",
         "network": _NETWORK,
         "database": {"identifier": "app", "instance_class": "db.m7g.large", "connection": _CONNECTION},
-        "application": _APPLICATION,
+        "applications": [_APPLICATION],
     },
     "function": {
         "name": "app",

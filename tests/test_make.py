@@ -169,7 +169,20 @@ def test_an_environment_is_named_on_the_command_line_and_nowhere_else(option):
 
 
 @pytest.mark.parametrize(
-    "name", ["ENV", "ACTION", "ARCH", "AUTO_APPROVE", "OF", "FOLLOW", "JSON", "LOCAL_STACK", "EVENT", "TERRAFORM"]
+    "name",
+    [
+        "ENV",
+        "ACTION",
+        "ARCH",
+        "AUTO_APPROVE",
+        "OF",
+        "FOLLOW",
+        "JSON",
+        "MIGRATIONS",
+        "LOCAL_STACK",
+        "EVENT",
+        "TERRAFORM",
+    ],
 )
 @pytest.mark.parametrize("text", ["$(shell touch {0})", "x; touch {0}; `touch {0}`; '; touch {0}; '\"; touch {0}; \""])
 def test_no_text_that_is_given_is_run(name, text, trap, stack):
