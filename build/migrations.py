@@ -10,8 +10,8 @@ from build.layer import ROOT
 
 sys.path.append(str(ROOT / "lambda"))
 
-from bootstrap.errors import HistoryError  # noqa: E402 (the path above leads to it)
-from bootstrap.migration_files import read_migrations  # noqa: E402
+from bootstrap.errors import HistoryError
+from bootstrap.migration_files import read_migrations
 
 
 def application_of(folder: Path) -> str:

@@ -197,6 +197,18 @@ EVENT = """{"sql": "id = $1", "all": "$$ $(shell false) ${HOME} `false` $(ENV)",
   "quotes": "it's \\"so\\" # % & | ; <> \\\\",  "spaces":  "ä\\t" } """
 
 
+@pytest.mark.parametrize("folder", ["a b", "it's"])
+def test_a_folder_of_migrations_that_no_recipe_could_hold_is_refused(folder):
+    done = make("-n", "package", f"MIGRATIONS={folder}")
+    assert "MIGRATIONS must be the path of one folder" in done.stderr
+
+
+def test_a_folder_of_migrations_adds_a_package_of_its_own():
+    command = "-m build.package bootstrap --migrations"
+    assert f'{command} "orders/migrations"' in make("-n", "package", "MIGRATIONS=orders/migrations").stdout
+    assert command not in make("-n", "package", MIGRATIONS="orders/migrations").stdout  # the command line only
+
+
 def test_whoever_reads_enough_of_an_answer_sees_no_traceback(stack):
     """As in `make invoke | head -1`."""
     events = stack.plane.events

@@ -65,21 +65,25 @@ def test_an_application_s_own_migrations_make_a_package_of_their_own(scratch: Pr
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "text", "said"),
+    ("path", "text", "said"),
     [
-        ("orders", "0001_orders.sql", "BEGIN; SELECT 1; COMMIT;", "0001_orders.sql:1: a file is one transaction"),
-        ("orders", "orders.sql", "SELECT 1;", "orders.sql is not named like 0001_users.sql"),
-        ("orders", "README.md", "Notes.", "holds no migrations"),
-        ("my orders", "0001_orders.sql", "SELECT 1;", "use letters, digits"),
+        (
+            "orders/migrations/0001_orders.sql",
+            "BEGIN; SELECT 1; COMMIT;",
+            "0001_orders.sql:1: a file is one transaction",
+        ),
+        ("orders/migrations/orders.sql", "SELECT 1;", "orders.sql is not named like 0001_users.sql"),
+        ("orders/migrations/README.md", "Notes.", "holds no migrations"),
+        ("my orders/migrations/0001_orders.sql", "SELECT 1;", "use letters, digits"),
     ],
 )
 def test_migrations_that_the_function_would_refuse_make_no_package(
-    scratch: Project, tmp_path: Path, folder: str, name: str, text: str, said: str
+    scratch: Project, tmp_path: Path, path: str, text: str, said: str
 ) -> None:
-    migrations = tmp_path / folder / "migrations"
-    migrations.mkdir(parents=True)
-    (migrations / name).write_text(text)
-    made = scratch.package("bootstrap", "--migrations", str(migrations))
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    made = scratch.package("bootstrap", "--migrations", str(file.parent))
     assert (made.returncode, said in made.stderr) == (1, True), made.stderr
     assert not scratch.zip("bootstrap-orders").exists()
 
