@@ -14,7 +14,7 @@ resource "aws_db_proxy" "main" {
 
     content {
       auth_scheme               = "SECRETS"
-      iam_auth                  = var.auth == "iam" ? "REQUIRED" : "DISABLED"
+      iam_auth                  = local.iam_auth
       client_password_auth_type = "POSTGRES_SCRAM_SHA_256" # checkov:skip=CKV_SECRET_6:The name of a method, not a secret.
       secret_arn                = auth.value.secret_arn
     }
@@ -54,6 +54,8 @@ resource "terraform_data" "name" {
 }
 
 locals {
+  iam_auth = var.auth == "iam" ? "REQUIRED" : "DISABLED"
+
   subnets_changed = "The proxy ${var.name} cannot move to other subnets, and RDS makes no second proxy of one name. Give it another name: the new proxy is made before the old one is deleted."
 }
 

@@ -118,6 +118,17 @@ variable "pool" {
   }
 }
 
+variable "shares" {
+  description = "Reserved concurrency of every function that connects through the proxy, by the function's name. Null: each is held alone."
+  type        = map(number)
+  default     = null
+
+  validation {
+    condition     = alltrue([for share in values(coalesce(var.shares, {})) : share >= 1 && floor(share) == share])
+    error_message = "shares must be whole numbers of at least 1."
+  }
+}
+
 variable "endpoints" {
   description = "Further endpoints by name: one for another VPC gets that VPC's subnet_ids and security_group_ids; else it stands beside the proxy's own, in all its zones."
   nullable    = false

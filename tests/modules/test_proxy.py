@@ -54,6 +54,7 @@ REFUSALS: Refusals = {
     "no_application": ({"applications": []}, "must be 1 to 200, and here are 0"),
     "too_many_applications": ({"applications": applications(201)}, "and here are 201"),
     "an_application_twice": ({"applications": [APPLICATION, APPLICATION]}, "must not have the user app more than once"),
+    "no_share": ({"shares": {"app": 0}}, "shares must be whole numbers"),
     "idle_clients": ({"idle_client_timeout_seconds": 30}, "from 60 to 28800"),
 }
 
@@ -64,6 +65,8 @@ def plan() -> Plan:
         "proxy",
         proxy={},
         many={"applications": applications(200)},
+        shared={"shares": {"app-orders": 40, "app-users": 18}},
+        crowded={"shares": {"app-orders": 40, "app-users": 19}},
         role={"pool": {"init_query": "SET ROLE app_owner"}},
         no_secret={"pool": {"init_query": "SET app.max_token = 4096; SET password_encryption TO 'scram-sha-256'"}},
         secret={"auth": "secret", "database": {**DATABASE, "iam_authentication": False}},
@@ -165,6 +168,13 @@ def test_a_share_too_small_for_the_class_is_warned_of(plan: Plan) -> None:
     assert plan.warnings("proxy") == []
     [warning] = plan.warnings("small")
     assert "50 is below 55" in warning
+
+
+def test_shares_beyond_the_pool_are_warned_of_with_their_sum_and_each_by_name(plan: Plan) -> None:
+    assert plan.warnings("shared") == []
+    [warning] = plan.warnings("crowded")
+    assert "shares are app-orders 40, app-users 19: 59 transactions may be open at once" in warning
+    assert "that is 77 connections, but the pool has 76" in warning
 
 
 def test_log_group_is_made_first_with_retention(plan: Plan) -> None:
