@@ -66,7 +66,7 @@ ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
 # There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
-ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan storm bench ledger plan-time changes mutations,$(MAKECMDGOALS)),)
+ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan storm bench ledger neighbours plan-time changes mutations,$(MAKECMDGOALS)),)
 unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
 endif
 ifneq ($(LOCAL_STACK),)
@@ -277,6 +277,9 @@ bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/lay
 ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
 	@PYTHONPATH=.:lambda/layer:tests/lambda/layer $(TOOLS)/python tests/benchmarks/ledger.py
 
+neighbours: .venv/tools/requirements.txt ## Let one of two services behind one proxy run wild, and time the other
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/neighbours.py
+
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
 
@@ -335,4 +338,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations
+.PHONY: help demo demo-down plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans storm bench ledger clean package lock docs plan-time changes mutations neighbours
