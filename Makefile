@@ -13,8 +13,8 @@ endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 
-# What a user may set: the first thirteen on the command line only, the others in the environment too.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+# What a user may set: the first fourteen on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
 ENV          ?=
 ACTION       ?=
 FILE         ?=
@@ -29,6 +29,7 @@ INVOCATION_MS ?=
 PEAK         ?=
 CLASS        ?=
 DRIVER       ?= pins
+MIGRATIONS   ?=
 EVENT        ?= {}
 LOCAL_PORT   ?= 0
 LOCAL_STACK  ?=
@@ -44,7 +45,7 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
   $(eval override $(name) := $$(value $(name))))
 export DRIVER EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS SOURCES
 
@@ -63,6 +64,9 @@ $(eval $(call one-of,ARCH,x86_64 arm64,))
 $(eval $(call one-of,OF,function bootstrap proxy database,))
 $(eval $(call one-of,FOLLOW,1,))
 $(eval $(call one-of,JSON,1,))
+ifneq ($(if $(MIGRATIONS),$(call odd,$(MIGRATIONS))),)
+$(error MIGRATIONS must be the path of one folder, without a space or a quote)
+endif
 override ACTION := $(or $(ACTION),apply)
 override ARCH   := $(or $(ARCH),x86_64)
 
@@ -71,7 +75,7 @@ ifeq ($(stack-given)$(LOCAL_STACK),)
 override LOCAL_STACK := $(if $(wildcard .local/environment.mk),$(CURDIR)/.local)
 endif
 # There, and in what never calls AWS, nothing of the user's own AWS settings is seen.
-ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan size storm waits bench fuzz drivers ledger plan-time proxy-speed changes mutations,$(MAKECMDGOALS)),)
+ifneq ($(LOCAL_STACK)$(filter demo test test-examples scan size storm waits bench fuzz drivers ledger neighbours plan-time proxy-speed changes mutations,$(MAKECMDGOALS)),)
 unexport $(filter AWS_% MOTO_% TF_WORKSPACE,$(.VARIABLES))
 endif
 ifneq ($(LOCAL_STACK),)
@@ -309,6 +313,9 @@ drivers: .venv/tools/requirements.txt .venv/drivers/requirements.txt .venv/node/
 	  && PRISMA_SCHEMA_ENGINE_BINARY="$$(type -P true)" npx prisma generate >/dev/null
 	@touch $@
 
+neighbours: .venv/tools/requirements.txt ## Let one of two services behind one proxy run wild, and time the other
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/neighbours.py
+
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
 
@@ -326,7 +333,8 @@ clean: ## Remove what make built, tools included
 
 ##@ Packages
 
-package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions
+package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions (MIGRATIONS=FOLDER: and another application's bootstrap)
+	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)")
 
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')
@@ -366,4 +374,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations
+.PHONY: help demo demo-down proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours

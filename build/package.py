@@ -2,7 +2,8 @@
 
 python -m build.package layer --arch x86_64|arm64 [--with docker|wheels]
 python -m build.package layer-local
-python -m build.package function|bootstrap
+python -m build.package function
+python -m build.package bootstrap [--migrations FOLDER]
 """
 
 import argparse
@@ -17,6 +18,7 @@ from build import checks, layer
 from build.archive import write_zip
 from build.certificates import write_certificates
 from build.layer import ROOT
+from build.migrations import application_of, replace_migrations
 from build.sbom import SbomError, write_sbom
 
 OUTPUT = ROOT / "build" / "output"
@@ -26,8 +28,11 @@ def main() -> None:
     arguments = _parser().parse_args()
     arch = arguments.arch
     name = f"layer-{arch}" if arch else arguments.package
+    migrations = arguments.migrations
     package = OUTPUT / f"{name}.zip"
     try:
+        if migrations:
+            package = OUTPUT / f"{name}-{application_of(migrations)}.zip"
         with tempfile.TemporaryDirectory(prefix="package-") as folder:
             tree = Path(folder) / name
             if arguments.package.startswith("layer"):
@@ -38,6 +43,8 @@ def main() -> None:
                 source = ROOT / "lambda" / name
                 is_package = (source / "__init__.py").exists()
                 shutil.copytree(source, tree / name if is_package else tree, ignore=layer.NOT_SOURCE)
+                if migrations:
+                    replace_migrations(tree / name, migrations)
             _write_checked(package, tree, arch)
     except subprocess.CalledProcessError as error:
         sys.exit(f"{package.name} was not made: {Path(error.cmd[0]).name} failed.")
@@ -74,14 +81,17 @@ def _write_checked(package: Path, tree: Path, arch: str | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build.package", description="Make one zip of build/output.")
-    parser.set_defaults(arch=None, way=None)
+    parser.set_defaults(arch=None, way=None, migrations=None)
     packages = parser.add_subparsers(dest="package", required=True)
     for_lambda = packages.add_parser("layer", help="the layer for Lambda")
     for_lambda.add_argument("--arch", choices=layer.DOCKER_PLATFORMS, required=True)
     for_lambda.add_argument("--with", dest="way", choices=["docker", "wheels"], help="default: docker if it answers")
     packages.add_parser("layer-local", help="the layer for .venv/runtime on this machine")
     packages.add_parser("function", help="the sample function")
-    packages.add_parser("bootstrap", help="the bootstrap function and its migrations")
+    bootstrap = packages.add_parser("bootstrap", help="the bootstrap function and an application's migrations")
+    bootstrap.add_argument(
+        "--migrations", type=Path, help="another application's folder: orders/migrations makes bootstrap-orders.zip"
+    )
     return parser
 
 

@@ -22,6 +22,7 @@ def pytest_configure() -> None:
 # They apply whole modules, break them, and wait for the provider: `make test-examples`, and not `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
+    "tests/examples/test_platform.py",
     "tests/terraform/test_restore.py",
     "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",

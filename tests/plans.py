@@ -40,6 +40,7 @@ _CONNECTION = {
     "rds_db_arn_prefix": "arn:aws:rds-db:us-east-1:111122223333:dbuser:db-ABCDEFGHIJKL",
     "ca_file": "rds-us-east-1.pem",
     "max_clients": 85,
+    "shares": None,
     "pool_size": None,
     "borrow_timeout_seconds": 0,
     "auth": None,
@@ -91,7 +92,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "name": "app",
         "network": _NETWORK,
         "database": {"identifier": "app", "instance_class": "db.m7g.large", "connection": _CONNECTION},
-        "application": _APPLICATION,
+        "applications": [_APPLICATION],
     },
     "function": {
         "name": "app",
@@ -463,7 +464,8 @@ def copy_tree() -> Path:
     for name in ("terraform", "modules", "examples"):
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "backend.tf")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    for name in ("function", "bootstrap", "layer-x86_64"):
+    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users")]
+    for name in ("function", "bootstrap", "layer-x86_64", *applications):
         write_zip(copy / "build" / "output" / f"{name}.zip")
     return copy
 

@@ -19,6 +19,15 @@ OFFLINE = {
     "max_retries": 1,
 }
 
+# What the roots of services read of the platform's, in the place of its state.
+_DATABASE = plans.ARGUMENTS["bootstrap"]["database"]
+PLATFORM = {
+    "network": plans.ARGUMENTS["function"]["network"],
+    "database": _DATABASE | {"iam_authentication": True, "master_user": "master"},
+    "connection": plans.POOLED | {"shares": {"shop-orders": 300, "shop-users": 150}},
+    "monitoring": {name: plans.ARGUMENTS["observability"][name] for name in ("proxy", "database")},
+}
+
 # The library of the wheel, run as the command.
 COMMAND = """#!{python}
 import os, sys
@@ -44,7 +53,26 @@ def _tree() -> Path:
     copy = plans.copy_tree()
     for root in [*copy.glob("terraform/*"), *copy.glob("examples/*")]:
         (root / "offline_override.tf.json").write_text(json.dumps({"provider": {"aws": OFFLINE}}))
+    outputs = {name: {"value": value, "type": _type_of(value)} for name, value in PLATFORM.items()}
+    state = {"version": 4, "serial": 1, "lineage": "platform", "outputs": outputs, "resources": []}
+    (copy / "examples" / "platform" / "terraform.tfstate").write_text(json.dumps(state))
     return copy
+
+
+def _type_of(value: object) -> object:
+    """A value's type, as a state writes it."""
+    match value:
+        case dict():
+            return ["object", {name: _type_of(of_it) for name, of_it in value.items()}]
+        case list():
+            return ["tuple", [_type_of(of_it) for of_it in value]]
+        case bool():
+            return "bool"
+        case int():
+            return "number"
+        case None:
+            return "dynamic"
+    return "string"
 
 
 @cache

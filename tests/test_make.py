@@ -169,7 +169,20 @@ def test_an_environment_is_named_on_the_command_line_and_nowhere_else(option):
 
 
 @pytest.mark.parametrize(
-    "name", ["ENV", "ACTION", "ARCH", "AUTO_APPROVE", "OF", "FOLLOW", "JSON", "LOCAL_STACK", "EVENT", "TERRAFORM"]
+    "name",
+    [
+        "ENV",
+        "ACTION",
+        "ARCH",
+        "AUTO_APPROVE",
+        "OF",
+        "FOLLOW",
+        "JSON",
+        "MIGRATIONS",
+        "LOCAL_STACK",
+        "EVENT",
+        "TERRAFORM",
+    ],
 )
 @pytest.mark.parametrize("text", ["$(shell touch {0})", "x; touch {0}; `touch {0}`; '; touch {0}; '\"; touch {0}; \""])
 def test_no_text_that_is_given_is_run(name, text, trap, stack):
@@ -182,6 +195,18 @@ def test_no_text_that_is_given_is_run(name, text, trap, stack):
 # What make or a shell could change. Only blanks before the first character are lost, on the command line.
 EVENT = """{"sql": "id = $1", "all": "$$ $(shell false) ${HOME} `false` $(ENV)",
   "quotes": "it's \\"so\\" # % & | ; <> \\\\",  "spaces":  "ä\\t" } """
+
+
+@pytest.mark.parametrize("folder", ["a b", "it's"])
+def test_a_folder_of_migrations_that_no_recipe_could_hold_is_refused(folder):
+    done = make("-n", "package", f"MIGRATIONS={folder}")
+    assert "MIGRATIONS must be the path of one folder" in done.stderr
+
+
+def test_a_folder_of_migrations_adds_a_package_of_its_own():
+    command = "-m build.package bootstrap --migrations"
+    assert f'{command} "orders/migrations"' in make("-n", "package", "MIGRATIONS=orders/migrations").stdout
+    assert command not in make("-n", "package", MIGRATIONS="orders/migrations").stdout  # the command line only
 
 
 def test_whoever_reads_enough_of_an_answer_sees_no_traceback(stack):

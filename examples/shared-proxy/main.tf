@@ -41,10 +41,10 @@ module "bootstrap" {
 module "proxy" {
   source = "../../modules/proxy"
 
-  name        = local.name
-  network     = module.network
-  database    = module.database
-  application = module.bootstrap.application
+  name         = local.name
+  network      = module.network
+  database     = module.database
+  applications = [module.bootstrap.application]
 }
 
 module "orders" {

@@ -52,6 +52,8 @@ def refusal(settings: Settings, login: Login) -> str | None:
     try:
         connect(settings, login).close()
     except psycopg2.OperationalError as error:
+        if "too many connections for role" in str(error):
+            return None  # the server says so once the password was right
         return str(error).strip()
     return None
 

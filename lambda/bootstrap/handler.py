@@ -15,6 +15,7 @@ from typing import Any
 
 from psycopg2 import extensions
 
+from .claim import claim, refuse_another_s
 from .database import connect, exclusive
 from .diagnosis import diagnose
 from .errors import BootstrapError, EventError, SettingsError
@@ -87,6 +88,7 @@ def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
     with closing(connect(settings, _master(settings, store))) as connection:
         connection.set_session(readonly=True)
         with connection, connection.cursor() as cursor:
+            refuse_another_s(cursor, settings)
             waiting = pending(files, applied_migrations(cursor, settings))
             for file in waiting:
                 file.check()
@@ -104,6 +106,7 @@ def _prepare(connection: extensions.connection, settings: Settings, files: Seque
     """Check the history before anything runs, then make the roles and the schema in one transaction."""
     done = []
     with exclusive(connection, settings.database_lock, settings.roles_lock) as cursor:
+        refuse_another_s(cursor, settings)
         for file in pending(files, applied_migrations(cursor, settings)):
             file.check()
         for change in changes(cursor, settings):
@@ -112,6 +115,7 @@ def _prepare(connection: extensions.connection, settings: Settings, files: Seque
             log("changed", what=change.what)
             done.append(change.what)
         create_ledger(cursor, settings)
+        claim(cursor, settings)
         # PostgreSQL only warns of a REVOKE that it did not do.
         left = [change.what for change in changes(cursor, settings)]
         if left:

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg2 import extensions, sql
 
 from .errors import RoleError
-from .settings import Settings, User
+from .settings import UNLIMITED, Settings, User
 
 # What a user may do with the tables and the sequences of the schema.
 _PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {
@@ -99,6 +99,13 @@ def _login(cursor: extensions.cursor, settings: Settings, user: User) -> Iterato
         yield _change(f"make user {user.name}", "CREATE ROLE {} LOGIN NOINHERIT", user.name)
     elif attributes != _LOGIN_ONLY:
         yield _change(f"limit user {user.name}", "ALTER ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE", user.name)
+    limited = "SELECT coalesce((SELECT rolconnlimit FROM pg_roles WHERE rolname = %s), -1)"  # a new role's is -1
+    if _value(cursor, limited, user.name) != user.connection_limit:
+        limit = sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(
+            sql.Identifier(user.name), sql.Literal(user.connection_limit)
+        )
+        allowed = "any number of" if user.connection_limit == UNLIMITED else user.connection_limit
+        yield Change(f"allow {user.name} {allowed} connections", (limit,))
     yield from _marked(cursor, settings, user.name, _KINDS[user.access])
 
 
@@ -255,7 +262,13 @@ def _refuse_what_is_not_ours(cursor: extensions.cursor, settings: Settings) -> N
     master = _value(cursor, "SELECT current_user")
     for role in (settings.owner, settings.deployer, *(user.name for user in settings.users)):
         exists = _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", role)
-        if exists and not (_comment(cursor, role) or "").endswith(_mark(settings)):
+        comment = _comment(cursor, role) or ""
+        if exists and comment.endswith("made by its bootstrap function") and not comment.endswith(_mark(settings)):
+            raise RoleError(
+                f"Role {role!r} exists and was not made by this bootstrap: its comment is {comment!r}."
+                " Choose another name for this one's user."
+            )
+        if exists and not comment.endswith(_mark(settings)):
             raise RoleError(
                 f"Role {role!r} exists and was not made by this bootstrap: choose another name. To hand the role over,"
                 f' as whoever made it: GRANT "{role}" TO "{master}" WITH ADMIN OPTION;'

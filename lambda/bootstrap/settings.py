@@ -18,6 +18,8 @@ APPLICATION_SETTINGS = {
     "lock_timeout": "10s",
 }
 
+UNLIMITED = -1  # as PostgreSQL writes it
+
 T = TypeVar("T")
 
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,55}")  # "_deploy" must fit into PostgreSQL's 63 bytes
@@ -42,6 +44,7 @@ class User:
     auth: Auth
     secret_arn: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    connection_limit: int = UNLIMITED
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Settings:
     database: str
     ca_file: str
     master_secret_arn: str
+    function: str  # this one's name
     schema: str
     users: tuple[User, ...]  # the application user comes first
 
@@ -102,6 +106,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database=_read(environment, "PGDATABASE", str),
         ca_file=_read(environment, "PGSSLROOTCERT", str),
         master_secret_arn=_read(environment, "MASTER_SECRET_ARN", str),
+        function=_read(environment, "AWS_LAMBDA_FUNCTION_NAME", str),
         schema=schema,
         users=(*application, *further),
     )
@@ -134,10 +139,11 @@ def _application(environment: Mapping[str, str], schema: str) -> list[User]:
     }
     name = _read(environment, "APPLICATION_USER", _matching(_USER_NAME))
     secret_arn = _read(environment, "APPLICATION_SECRET_ARN", str)
-    users = [User(name, access="write", auth="password", secret_arn=secret_arn, settings=settings)]
+    limit = _read(environment, "APPLICATION_CONNECTION_LIMIT", _connection_limit, default=str(UNLIMITED))
+    users = [User(name, "write", "password", secret_arn=secret_arn, settings=settings, connection_limit=limit)]
     if environment.get("APPLICATION_IAM_USER"):  # only where the instance takes tokens
         by_iam = _read(environment, "APPLICATION_IAM_USER", _matching(_IAM_USER_NAME))
-        users.append(User(by_iam, access="application", auth="iam", settings=settings))
+        users.append(User(by_iam, "application", "iam", settings=settings, connection_limit=limit))
     return users
 
 
@@ -158,6 +164,13 @@ def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _connection_limit(text: str) -> int:
+    limit = int(text)
+    if limit < 1 and limit != UNLIMITED:
+        raise ValueError(f"{limit} must be at least 1")
+    return limit
 
 
 def _auth(text: str) -> Auth:

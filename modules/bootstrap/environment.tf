@@ -27,9 +27,10 @@ locals {
         APPLICATION_SECRET_ARN = given.secret_arns[var.application.user]
         APPLICATION_USER       = var.application.user
         APPLICATION_SCHEMA     = var.application.schema
-        APPLICATION_SETTINGS   = jsonencode(var.application.settings)
+        APPLICATION_SETTINGS   = jsonencode(local.application_settings)
       },
       local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user },
+      var.application.connection_limit == null ? {} : { APPLICATION_CONNECTION_LIMIT = tostring(var.application.connection_limit) },
       {
         FURTHER_USERS = jsonencode({
           for user, further in var.further_users : user => merge(
@@ -40,6 +41,11 @@ locals {
       },
     )
   }
+
+  application_settings = merge(
+    var.application.settings,
+    var.application.statement_timeout_ms == null ? {} : { statement_timeout = "${var.application.statement_timeout_ms}ms" },
+  )
 
   # Lambda measures the variables as one JSON object, whose bytes are three quarters of its base64.
   environment_bytes = floor(length(trim(base64encode(jsonencode(local.environments.longest)), "=")) * 3 / 4)

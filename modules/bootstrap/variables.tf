@@ -46,14 +46,32 @@ variable "database" {
 }
 
 variable "application" {
-  description = "The application's database user and its schema; settings are bound to the user, such as statement_timeout."
+  description = "The application's database user and its schema. connection_limit and settings, such as lock_timeout, are bound to each of its login roles."
   nullable    = false
   default     = {}
   type = object({
     user     = optional(string, "app")
     schema   = optional(string, "app")
     settings = optional(map(string), {})
+
+    connection_limit     = optional(number)
+    statement_timeout_ms = optional(number)
   })
+
+  validation {
+    condition     = coalesce(var.application.connection_limit, 1) >= 1 && floor(coalesce(var.application.connection_limit, 1)) == coalesce(var.application.connection_limit, 1)
+    error_message = "application.connection_limit must be a whole number of at least 1. Leave it out for no limit."
+  }
+
+  validation {
+    condition     = coalesce(var.application.statement_timeout_ms, 1) >= 1 && coalesce(var.application.statement_timeout_ms, 1) <= 2147483647 && floor(coalesce(var.application.statement_timeout_ms, 1)) == coalesce(var.application.statement_timeout_ms, 1)
+    error_message = "application.statement_timeout_ms must be a whole number from 1 to 2147483647. Leave it out for 30 seconds."
+  }
+
+  validation {
+    condition     = var.application.statement_timeout_ms == null || !contains([for name in keys(var.application.settings) : lower(name)], "statement_timeout")
+    error_message = "application.settings must not have statement_timeout beside application.statement_timeout_ms: leave it out of settings."
+  }
 
   validation {
     condition     = can(regex("^[a-z_][a-z0-9_]{0,55}$", var.application.user)) && !endswith(var.application.user, "_next")

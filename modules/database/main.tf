@@ -62,6 +62,11 @@ resource "aws_db_instance" "main" {
     ignore_changes       = [snapshot_identifier] # it matters only when the instance is made
     replace_triggered_by = [terraform_data.life]
 
+    precondition {
+      condition     = length(local.shares) == 0 || local.shares_in_clients <= local.max_clients
+      error_message = "shares are ${local.share_names}: ${local.sum_of_shares} direct connections, and ${2 * local.sum_of_shares} during a deployment. With 4 for the bootstrap function of each, ${local.for_bootstraps}, and 2 for people that is ${local.shares_in_clients}, but the instance takes ${local.max_clients} clients. Choose lower shares, a larger instance class, or the proxy."
+    }
+
     # At once both are remembered anew by the very plan that changes them.
     precondition {
       condition     = terraform_data.settled.input.iam_authentication == var.iam_authentication

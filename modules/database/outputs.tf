@@ -7,6 +7,7 @@ output "connection" {
     rds_db_arn_prefix      = "arn:${local.partition}:rds-db:${local.region}:${local.account}:dbuser:${aws_db_instance.main.resource_id}"
     ca_file                = "rds-${local.region}.pem"
     max_clients            = local.max_clients
+    shares                 = var.shares
     pool_size              = null
     borrow_timeout_seconds = 0
     auth                   = var.iam_authentication ? null : "secret"

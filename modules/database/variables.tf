@@ -87,6 +87,17 @@ variable "max_connections" {
   }
 }
 
+variable "shares" {
+  description = "Reserved concurrency of every function that connects directly, by the function's name. Null: each is held alone."
+  type        = map(number)
+  default     = null
+
+  validation {
+    condition     = alltrue([for share in values(coalesce(var.shares, {})) : share >= 1 && floor(share) == share])
+    error_message = "shares must be whole numbers of at least 1."
+  }
+}
+
 variable "storage" {
   description = "gp3: size at first, and size up to which it grows by itself. From 400 GiB on, iops and throughput_mib can be chosen."
   nullable    = false

@@ -10,6 +10,11 @@ locals {
   headroom             = 2
   direct_connections   = local.deployed_connections + local.bootstrap + local.headroom
 
+  # What whoever owns the connection allows each function. Null: nothing, and this one is held alone.
+  shares      = coalesce(var.connection.shares, {})
+  share       = lookup(local.shares, var.name, 0)
+  share_names = join(", ", [for function, share in local.shares : "${function} ${share}"])
+
   # RDS recommends a pool 30 % above the most that is ever used.
   pooled_connections = ceil(1.3 * local.concurrency)
 

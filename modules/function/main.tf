@@ -90,6 +90,16 @@ resource "aws_lambda_function" "main" {
     }
 
     precondition {
+      condition     = var.connection.shares == null ? true : contains(keys(local.shares), var.name)
+      error_message = "connection.shares has no share for ${var.name}, only ${local.share_names}. Add it to shares of the module that the connection is of."
+    }
+
+    precondition {
+      condition     = var.connection.shares == null ? true : coalesce(var.reserved_concurrency, local.share + 1) <= local.share || local.share == 0
+      error_message = "reserved_concurrency ${coalesce(var.reserved_concurrency, "null")} is above the share of ${var.name}: connection.shares are ${local.share_names}. Choose a lower reserved_concurrency, or raise the share in the module that the connection is of."
+    }
+
+    precondition {
       condition     = local.environment_bytes <= 4096
       error_message = "environment is too large: with the module's own variables, some of which count as the longest that they can be, it is ${local.environment_bytes} bytes of JSON, and Lambda takes 4096. Shorten it by ${local.environment_bytes - 4096} bytes, or let the function read it from elsewhere."
     }

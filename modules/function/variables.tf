@@ -43,6 +43,7 @@ variable "connection" {
     rds_db_arn_prefix      = string
     ca_file                = string
     max_clients            = number
+    shares                 = optional(map(number))
     pool_size              = optional(number)
     borrow_timeout_seconds = optional(number, 0)
     auth                   = optional(string)

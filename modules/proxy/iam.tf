@@ -23,19 +23,46 @@ resource "aws_iam_role_policy" "main" {
         Sid      = "ReadSecret"
         Effect   = "Allow"
         Action   = "secretsmanager:GetSecretValue"
-        Resource = var.application.secret_arn
+        Resource = local.secret_arns[0]
       },
       {
         Sid       = "UseItsKey"
         Effect    = "Allow"
         Action    = "kms:Decrypt"
-        Resource  = var.application.key_arn
+        Resource  = distinct(var.applications[*].key_arn)
         Condition = { StringEquals = { "kms:ViaService" = "secretsmanager.${local.region}.amazonaws.com" } }
       },
     ]
   })
 }
 
+# The inline policies of a role have at most 10,240 characters together, too few for the secrets of many applications.
+resource "aws_iam_policy" "further" {
+  for_each = { for number, arns in local.secret_arns : number => arns if number > 0 }
+
+  name_prefix = "${var.name}-proxy-secrets-"
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "ReadSecret"
+      Effect   = "Allow"
+      Action   = "secretsmanager:GetSecretValue"
+      Resource = each.value
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "further" {
+  for_each = aws_iam_policy.further
+
+  role       = aws_iam_role.main.name
+  policy_arn = each.value.arn
+}
+
 locals {
   region = var.network.location.region
+
+  # 25 ARNs of the longest that there are fit into a managed policy, which has at most 6,144 characters; a role takes ten.
+  secret_arns = chunklist(var.applications[*].secret_arn, 25)
 }

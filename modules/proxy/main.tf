@@ -9,14 +9,18 @@ resource "aws_db_proxy" "main" {
   debug_logging          = var.debug_logging
 
   # Each explicit: left out, the provider finds a difference in every plan.
-  auth {
-    auth_scheme               = "SECRETS"
-    iam_auth                  = var.auth == "iam" ? "REQUIRED" : "DISABLED"
-    client_password_auth_type = "POSTGRES_SCRAM_SHA_256" # checkov:skip=CKV_SECRET_6:The name of a method, not a secret.
-    secret_arn                = var.application.secret_arn
+  dynamic "auth" {
+    for_each = var.applications
+
+    content {
+      auth_scheme               = "SECRETS"
+      iam_auth                  = local.iam_auth
+      client_password_auth_type = "POSTGRES_SCRAM_SHA_256" # checkov:skip=CKV_SECRET_6:The name of a method, not a secret.
+      secret_arn                = auth.value.secret_arn
+    }
   }
 
-  depends_on = [aws_iam_role_policy.main, aws_cloudwatch_log_group.main]
+  depends_on = [aws_iam_role_policy.main, aws_iam_role_policy_attachment.further, aws_cloudwatch_log_group.main]
 
   lifecycle {
     replace_triggered_by = [terraform_data.name]
@@ -50,6 +54,8 @@ resource "terraform_data" "name" {
 }
 
 locals {
+  iam_auth = var.auth == "iam" ? "REQUIRED" : "DISABLED"
+
   subnets_changed = "The proxy ${var.name} cannot move to other subnets, and RDS makes no second proxy of one name. Give it another name: the new proxy is made before the old one is deleted."
 }
 

@@ -9,6 +9,7 @@ locals {
     rds_db_arn_prefix      = "arn:${local.arn[1]}:rds-db:${local.arn[3]}:${local.arn[4]}:dbuser:${local.arn[6]}"
     ca_file                = "amazon-trust-services.pem"
     max_clients            = null
+    shares                 = var.shares
     pool_size              = local.pool_size
     borrow_timeout_seconds = var.pool.borrow_timeout_seconds
     auth                   = var.auth

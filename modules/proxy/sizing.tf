@@ -16,6 +16,9 @@ locals {
   # The least share of max_connections with which the pool of a small instance works well.
   least_percent = local.class.family == "t" ? lookup({ micro = 100, small = 100, medium = 55, large = 35 }, local.class.size, 20) : 20
 
+  share_names   = join(", ", [for function, share in coalesce(var.shares, {}) : "${function} ${share}"])
+  sum_of_shares = sum(concat([0], values(coalesce(var.shares, {}))))
+
   pool_size = floor(var.database.connection.max_clients * var.pool.max_percent / 100)
 }
 
@@ -23,5 +26,12 @@ check "pool_share" {
   assert {
     condition     = var.pool.max_percent >= local.least_percent
     error_message = "pool.max_percent ${var.pool.max_percent} is below ${local.least_percent}, the least that AWS recommends for ${coalesce(var.database.instance_class, "this instance")}: of ${var.database.connection.max_clients} connections the pool has ${local.pool_size}."
+  }
+}
+
+check "shares" {
+  assert {
+    condition     = ceil(1.3 * local.sum_of_shares) <= local.pool_size
+    error_message = "shares are ${local.share_names}: ${local.sum_of_shares} transactions may be open at once; with 30 % to spare that is ${ceil(1.3 * local.sum_of_shares)} connections, but the pool has ${local.pool_size}. Functions then wait for each other, up to ${var.pool.borrow_timeout_seconds} s. Choose lower shares, a larger instance class, or a larger pool.max_percent."
   }
 }

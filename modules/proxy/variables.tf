@@ -48,13 +48,24 @@ variable "database" {
   })
 }
 
-variable "application" {
-  description = "The bootstrap module's application: with this secret the proxy logs in to the instance."
+variable "applications" {
+  description = "The application of each bootstrap module: with its secret the proxy logs in to the instance as its user."
   nullable    = false
-  type = object({
+  type = list(object({
+    user       = string
     secret_arn = string
     key_arn    = string
-  })
+  }))
+
+  validation {
+    condition     = length(var.applications) >= 1 && length(var.applications) <= 200
+    error_message = "applications must be 1 to 200, and here are ${length(var.applications)}: a proxy logs in with at least one secret and takes at most 200. For more applications make another proxy."
+  }
+
+  validation {
+    condition     = length(distinct(var.applications[*].user)) == length(var.applications)
+    error_message = "applications must not have the user ${join(", ", [for user, given in { for application in var.applications : application.user => true... } : user if length(given) > 1])} more than once: the proxy finds the secret by the user. Leave an application that is listed twice out; give a second one another application.user in its bootstrap module."
+  }
 }
 
 variable "auth" {
@@ -104,6 +115,17 @@ variable "pool" {
   validation {
     condition     = !can(regex(local.secret_value, coalesce(var.pool.init_query, "-"))) && !anytrue([for word in regexall("[0-9A-Za-z_]+", replace(coalesce(var.pool.init_query, "-"), "/(?i)[0-9a-z_.]+\\s*(=|\\bto\\b)\\s*'?(${join("|", local.secret_rule.harmless_values)})'?\\s*(;|$)/", " ")) : can(regex(local.secret_name, word))])
     error_message = "pool.init_query seems to hold a secret: whoever may describe the proxy reads it, and so does whoever has the state. Use it for SET ROLE and the like."
+  }
+}
+
+variable "shares" {
+  description = "Reserved concurrency of every function that connects through the proxy, by the function's name. Null: each is held alone."
+  type        = map(number)
+  default     = null
+
+  validation {
+    condition     = alltrue([for share in values(coalesce(var.shares, {})) : share >= 1 && floor(share) == share])
+    error_message = "shares must be whole numbers of at least 1."
   }
 }
 

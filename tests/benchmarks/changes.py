@@ -185,7 +185,7 @@ def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object],
                 "name": name,
                 "network": "${module.network}",
                 "database": "${module.database}",
-                "application": "${module.bootstrap.application}",
+                "applications": ["${module.bootstrap.application}"],
             }
 
         return change

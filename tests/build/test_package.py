@@ -37,6 +37,57 @@ def test_same_bytes_in_another_folder_umask_time_zone_and_locale(packages: Proje
     assert other.zips() == packages.zips()
 
 
+def test_an_application_s_own_migrations_make_a_package_of_their_own(scratch: Project, tmp_path: Path) -> None:
+    migrations = {
+        "0001_orders.sql": "CREATE TABLE orders (id bigint);",
+        "0002_index.sql": "CREATE INDEX ON orders (id);",
+    }
+    made = []
+    for place in ("here/orders", "there/orders"):
+        folder = tmp_path / place / "migrations"
+        folder.mkdir(parents=True)
+        for name, text in migrations.items():
+            (folder / name).write_text(text)
+        (folder / "README.md").write_text("Notes.")
+        done = scratch.package("bootstrap", "--migrations", str(folder))
+        assert (done.returncode, done.stdout.split(":")[0]) == (0, "build/output/bootstrap-orders.zip"), done.stderr
+        made.append(scratch.zip("bootstrap-orders").read_bytes())
+    assert made[0] == made[1]
+
+    archive = zipfile.ZipFile(scratch.zip("bootstrap-orders"))
+    prefix = "bootstrap/migrations/"
+    names = [name.removeprefix(prefix) for name in archive.namelist() if name.startswith(prefix)]
+    assert {name: archive.read(prefix + name).decode() for name in names} == migrations
+    shipped = zipfile.ZipFile(ROOT / "build" / "output" / "bootstrap.zip").namelist()
+    assert [name for name in archive.namelist() if not name.startswith(prefix)] == [
+        name for name in shipped if not name.startswith(prefix)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        (
+            "orders/migrations/0001_orders.sql",
+            "BEGIN; SELECT 1; COMMIT;",
+            "0001_orders.sql:1: a file is one transaction",
+        ),
+        ("orders/migrations/orders.sql", "SELECT 1;", "orders.sql is not named like 0001_users.sql"),
+        ("orders/migrations/README.md", "Notes.", "holds no migrations"),
+        ("my orders/migrations/0001_orders.sql", "SELECT 1;", "use letters, digits"),
+    ],
+)
+def test_migrations_that_the_function_would_refuse_make_no_package(
+    scratch: Project, tmp_path: Path, path: str, text: str, said: str
+) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    made = scratch.package("bootstrap", "--migrations", str(file.parent))
+    assert (made.returncode, said in made.stderr) == (1, True), made.stderr
+    assert not scratch.zip("bootstrap-orders").exists()
+
+
 def test_bytes_do_not_depend_on_zlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "text").write_bytes(b"compressed " * 100)

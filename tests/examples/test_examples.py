@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.plans import Plan
-from tests.roots import plan_offline
+from tests.roots import PLATFORM, plan_offline
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,19 @@ def secret_nat() -> Plan:
 @pytest.fixture(scope="module")
 def shared_proxy() -> Plan:
     return plan_offline("examples/shared-proxy")
+
+
+@pytest.fixture(scope="module")
+def orders() -> Plan:
+    return plan_offline("examples/orders")
+
+
+def test_a_service_goes_through_the_platform_s_proxy_as_its_own_user(orders: Plan) -> None:
+    assert not orders.of_type("aws_db_proxy") | orders.of_type("aws_db_instance") | orders.of_type("aws_vpc")
+    policy = json.loads(orders["module.function.aws_iam_role_policy.log_in"]["policy"])
+    [statement] = policy["Statement"]
+    assert statement["Resource"] == f"{PLATFORM['connection']['rds_db_arn_prefix']}/orders"
+    assert orders["module.function.aws_lambda_function.main"]["reserved_concurrent_executions"] == 300
 
 
 def test_existing_vpc_is_used_as_it_is(existing_vpc: Plan) -> None:

@@ -48,6 +48,12 @@ REFUSALS: Refusals = {
         {"further_users": {f"person_{number}": {"access": "read"} for number in range(60)}},
         "bytes of JSON, and Lambda takes 4096",
     ),
+    "no_connections": ({"application": {"connection_limit": 0}}, "application.connection_limit must be a whole number"),
+    "no_time": ({"application": {"statement_timeout_ms": 0}}, "application.statement_timeout_ms must be a whole"),
+    "two_timeouts": (
+        {"application": {"statement_timeout_ms": 5000, "settings": {"Statement_Timeout": "5s"}}},
+        "must not have statement_timeout beside",
+    ),
     "upper_case_user": ({"application": {"user": "App"}}, "lower-case PostgreSQL name"),
     "long_user": ({"application": {"user": "a" * 57}}, "at most 56 characters"),
     "schema_of_the_ledger": ({"application": {"schema": "bootstrap"}}, "application.schema must be"),
@@ -127,7 +133,15 @@ def test_rotation_waits_for_the_first_value(plan: Plan) -> None:
 
 @pytest.fixture(scope="module")
 def standing() -> Plan:
-    return plan_standing("bootstrap")
+    limits = {"connection_limit": 40, "statement_timeout_ms": 5000, "settings": {"lock_timeout": "2s"}}
+    return plan_standing("bootstrap", application=limits)
+
+
+def test_it_is_told_the_limits_of_the_application(standing: Plan) -> None:
+    [environment] = standing["module.bootstrap.aws_lambda_function.migrator"]["environment"]
+    assert environment["variables"]["APPLICATION_CONNECTION_LIMIT"] == "40"
+    settings = json.loads(environment["variables"]["APPLICATION_SETTINGS"])
+    assert settings == {"lock_timeout": "2s", "statement_timeout": "5000ms"}
 
 
 def test_it_is_led_to_the_database_and_to_its_secrets(standing: Plan) -> None:

@@ -33,6 +33,12 @@ REFUSALS: Refusals = {
         {"storage": {"allocated_gib": 400, "max_gib": 600, "throughput_mib": 4000}},
         "of 12000 iops, which is 3000: give at least 16000 iops",
     ),
+    "shares": (
+        {"shares": {"app-orders": 25, "app-users": 15}},
+        "shares are app-orders 25, app-users 15: 40 direct connections, and 80 during a deployment. With 4 for the"
+        " bootstrap function of each, 8, and 2 for people that is 90, but the instance takes 85 clients",
+    ),
+    "half_a_share": ({"shares": {"app": 0.5}}, "shares must be whole numbers"),
     "some_day": ({"changes": {"apply": "later"}}, "must be now or in_window"),
     "database_of_postgresql": ({"database": {"name": "postgres"}}, "database.name postgres must be"),
     "database_in_capitals": ({"database": {"name": "App"}}, "database.name App must be"),
@@ -52,6 +58,8 @@ def plan() -> Plan:
         "database",
         database={},
         version_18={"postgres_version": 18},
+        shared={"shares": {"app-orders": 20, "app-users": 17}},
+        as_one_function_alone={"shares": {"app": 39}},
         named={
             "database": {"name": "orders", "master_user": "owner"},
             "network": {**ARGUMENTS["database"]["network"], "database_port": 5433},
@@ -65,6 +73,12 @@ def plan() -> Plan:
 def parameters(plan: Plan, call: str = "database") -> dict[str, str]:
     group = plan[f"module.{call}.aws_db_parameter_group.main"]
     return {parameter["name"]: parameter["value"] for parameter in group["parameter"]}
+
+
+def test_shares_that_fit_are_taken_and_one_alone_fits_up_to_what_the_function_module_allows(plan: Plan) -> None:
+    """39 is what tests/modules/test_function.py plans as `last_direct`."""
+    for call in ("shared", "as_one_function_alone"):
+        assert f"module.{call}.aws_db_instance.main" in plan.changes
 
 
 def test_clients_must_use_tls_and_scram(plan: Plan) -> None:

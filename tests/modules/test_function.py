@@ -62,6 +62,18 @@ REFUSALS: Refusals = {
     "concurrency": ({"reserved_concurrency": 0}, "must be at least 1"),
     "unlimited": ({"reserved_concurrency": None}, "nothing limits the function's direct connections"),
     "budget": ({"reserved_concurrency": 40}, "that is 86, but the instance takes 85 clients"),
+    "no_share": (
+        {"connection": {**POOLED, "shares": {"orders": 300, "users": 100}}},
+        "has no share for app, only orders 300, users 100",
+    ),
+    "above_its_share": (
+        {"connection": {**POOLED, "shares": {"app": 19, "users": 100}}},
+        "reserved_concurrency 20 is above the share of app: connection.shares are app 19, users 100",
+    ),
+    "no_limit_beside_shares": (
+        {"connection": {**POOLED, "shares": {"app": 300}}, "reserved_concurrency": None},
+        "reserved_concurrency null is above the share of app",
+    ),
     "environment": ({"environment": {"TEXT": "x" * 3807}}, "it is 4097 bytes of JSON, and Lambda takes 4096"),
     "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
 }
@@ -86,6 +98,7 @@ def plan() -> Plan:
         no_secrets={"environment": NO_SECRETS},
         last_direct={"reserved_concurrency": 39, "environment": {"TEXT": "x" * 3806}},
         last_pooled={"connection": POOLED, "reserved_concurrency": 494},
+        shared={"connection": {**POOLED, "shares": {"app": 20, "users": 100}}},
         unreserved={"connection": POOLED, "reserved_concurrency": None},
         over_pooled={"connection": POOLED, "reserved_concurrency": 495},
         secret={"auth": "secret"},
@@ -101,6 +114,10 @@ def plan() -> Plan:
         },
         provisioned={"runtime": {"provisioned_concurrency": 5}},
     )
+
+
+def test_a_function_within_its_share_is_planned(plan: Plan) -> None:
+    assert plan["module.shared.aws_lambda_function.main"]["reserved_concurrent_executions"] == 20
 
 
 def test_arns_and_numbers_are_no_secrets(plan: Plan) -> None:

@@ -15,6 +15,16 @@ from tests.plans import (
 
 DATABASE = ARGUMENTS["proxy"]["database"]
 NETWORK = ARGUMENTS["proxy"]["network"]
+[APPLICATION] = ARGUMENTS["proxy"]["applications"]
+
+
+def applications(number: int) -> list[dict[str, str]]:
+    """So many applications, whose secrets have the longest names that the bootstrap module gives."""
+    users = [f"{'u' * 52}{count:04}" for count in range(number)]
+    prefix = "arn:aws:secretsmanager:ap-southeast-4:111122223333:secret"
+    name = "n" * 63
+    return [{**APPLICATION, "user": user, "secret_arn": f"{prefix}:{name}-{user}-{'0' * 26}-AbCdEf"} for user in users]
+
 
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
@@ -41,6 +51,10 @@ REFUSALS: Refusals = {
         "but the network leaves 21",
     ),
     "unknown_tier": ({"tier": "orders"}, "has no tier orders, only bootstrap, database, function, proxy"),
+    "no_application": ({"applications": []}, "must be 1 to 200, and here are 0"),
+    "too_many_applications": ({"applications": applications(201)}, "and here are 201"),
+    "an_application_twice": ({"applications": [APPLICATION, APPLICATION]}, "must not have the user app more than once"),
+    "no_share": ({"shares": {"app": 0}}, "shares must be whole numbers"),
     "idle_clients": ({"idle_client_timeout_seconds": 30}, "from 60 to 28800"),
 }
 
@@ -50,6 +64,9 @@ def plan() -> Plan:
     return plan_variants(
         "proxy",
         proxy={},
+        many={"applications": applications(200)},
+        shared={"shares": {"app-orders": 40, "app-users": 18}},
+        crowded={"shares": {"app-orders": 40, "app-users": 19}},
         role={"pool": {"init_query": "SET ROLE app_owner"}},
         no_secret={"pool": {"init_query": "SET app.max_token = 4096; SET password_encryption TO 'scram-sha-256'"}},
         secret={"auth": "secret", "database": {**DATABASE, "iam_authentication": False}},
@@ -69,7 +86,21 @@ def test_clients_must_use_tls_and_iam(plan: Plan) -> None:
 
 def test_proxy_logs_in_with_the_application_s_secret(plan: Plan) -> None:
     [auth] = plan["module.proxy.aws_db_proxy.main"]["auth"]
-    assert auth["secret_arn"] == ARGUMENTS["proxy"]["application"]["secret_arn"]
+    assert auth["secret_arn"] == APPLICATION["secret_arn"]
+
+
+def test_proxy_of_many_applications_reads_exactly_their_secrets_within_the_limits_of_iam(plan: Plan) -> None:
+    """10,240 characters for the inline policies of a role, 6,144 for a managed one, ten managed ones a role."""
+    given = [application["secret_arn"] for application in applications(200)]
+    assert sorted(auth["secret_arn"] for auth in plan["module.many.aws_db_proxy.main"]["auth"]) == given
+    inline = plan["module.many.aws_iam_role_policy.main"]["policy"]
+    managed = [plan[f'module.many.aws_iam_policy.further["{number}"]']["policy"] for number in range(1, 8)]
+    statements = [s for policy in (inline, *managed) for s in json.loads(policy)["Statement"]]
+    read = [s["Resource"] for s in statements if s["Action"] == "secretsmanager:GetSecretValue"]
+    assert sorted(arn for arns in read for arn in arns) == given
+    assert len(inline) <= 10240
+    assert max(map(len, managed)) <= 6144
+    assert len(plan.of_type("aws_iam_role_policy_attachment")) == len(managed) <= 10
 
 
 def test_statements_are_not_logged(plan: Plan) -> None:
@@ -78,10 +109,9 @@ def test_statements_are_not_logged(plan: Plan) -> None:
 
 def test_role_reads_its_secret_and_nothing_else(plan: Plan) -> None:
     statements = json.loads(plan["module.proxy.aws_iam_role_policy.main"]["policy"])["Statement"]
-    application = ARGUMENTS["proxy"]["application"]
     assert {statement["Action"]: statement["Resource"] for statement in statements} == {
-        "secretsmanager:GetSecretValue": application["secret_arn"],
-        "kms:Decrypt": application["key_arn"],
+        "secretsmanager:GetSecretValue": [APPLICATION["secret_arn"]],
+        "kms:Decrypt": [APPLICATION["key_arn"]],
     }
     assert statements[1]["Condition"] == {"StringEquals": {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"}}
 
@@ -138,6 +168,13 @@ def test_a_share_too_small_for_the_class_is_warned_of(plan: Plan) -> None:
     assert plan.warnings("proxy") == []
     [warning] = plan.warnings("small")
     assert "50 is below 55" in warning
+
+
+def test_shares_beyond_the_pool_are_warned_of_with_their_sum_and_each_by_name(plan: Plan) -> None:
+    assert plan.warnings("shared") == []
+    [warning] = plan.warnings("crowded")
+    assert "shares are app-orders 40, app-users 19: 59 transactions may be open at once" in warning
+    assert "that is 77 connections, but the pool has 76" in warning
 
 
 def test_log_group_is_made_first_with_retention(plan: Plan) -> None:

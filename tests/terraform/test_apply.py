@@ -219,7 +219,7 @@ def _with_proxies(folder: Path, name: str, *, led_to: str, **proxies: str) -> Pa
             "name": proxy,
             "network": "${module.network}",
             "database": "${module.database}",
-            "application": "${module.bootstrap.application}",
+            "applications": ["${module.bootstrap.application}"],
         }
         for call, proxy in proxies.items()
     }

@@ -151,7 +151,7 @@ def network_and_application(stack: Stack) -> dict[str, Any]:
             "log_key_arn": key,
             "location": {"partition": "aws", "region": "us-east-1", "account": "123456789012"},
         },
-        "application": {"secret_arn": secret, "key_arn": key},
+        "applications": [{"user": "app", "secret_arn": secret, "key_arn": key}],
     }
 
 

@@ -50,6 +50,7 @@ class Target:
         self.master_secret = self.make_secret(json.dumps(MASTER))
         self.secret = self.make_secret()
         self.environment = {
+            "AWS_LAMBDA_FUNCTION_NAME": f"{self.schema}-bootstrap",
             "PGHOST": HOST,
             "PGHOSTADDR": "127.0.0.1",
             "PGPORT": str(server.port),
@@ -70,6 +71,7 @@ class Target:
         other.iam_user = f"{other.user}_iam"
         other.secret = self.make_secret()
         other.environment = self.environment | {
+            "AWS_LAMBDA_FUNCTION_NAME": f"{other.schema}-bootstrap",
             "APPLICATION_SECRET_ARN": other.secret,
             "APPLICATION_USER": other.user,
             "APPLICATION_IAM_USER": other.iam_user,

@@ -21,8 +21,11 @@ def test_two_applications_live_side_by_side(target: Any, neighbour: Any) -> None
 
     assert target.query("SELECT count(*) FROM users") == [(3,)]
     assert neighbour.query("SELECT count(*) FROM orders") == [(0,)]
-    with pytest.raises(Exception, match="permission denied for schema"):
-        neighbour.query(f"SELECT * FROM {target.schema}.users")
+    for one, table in ((neighbour, f"{target.schema}.users"), (target, f"{neighbour.schema}.orders")):
+        with pytest.raises(Exception, match="permission denied for schema"):
+            one.query(f"SELECT * FROM {table}")
+        with pytest.raises(Exception, match="permission denied for schema"):
+            one.query_by_token(f"SELECT * FROM {table}")
 
 
 def test_a_user_of_another_application_is_refused_by_name(target: Any, neighbour: Any) -> None:
@@ -98,3 +101,62 @@ def test_what_the_last_version_marked_the_next_one_knows(target: Any) -> None:
     written = "SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY (%s)"
     marks = {target.user: "application", target.iam_user: "application by IAM", f"{target.schema}_owner": "owner"}
     assert dict(target.inspect(written, list(marks))) == {role: f"{kind} {mark}" for role, kind in marks.items()}
+
+
+def test_the_same_schema_and_user_of_another_function_are_refused_and_the_first_one_s_password_stays(
+    target: Any, neighbour: Any
+) -> None:
+    target.invoke()
+    password = target.password()
+    neighbour.environment |= {
+        name: target.environment[name] for name in ("APPLICATION_USER", "APPLICATION_IAM_USER", "APPLICATION_SCHEMA")
+    }
+
+    words = f"Schema '{target.schema}' is of the bootstrap function '{target.schema}-bootstrap', and this is"
+    refused(neighbour, words)
+    with pytest.raises(Exception, match="choose another application"):
+        neighbour.invoke({"action": "plan"})
+    assert target.password() == password
+    assert target.query("SELECT count(*) FROM users") == [(3,)]
+    assert target.invoke()["passwords"] == []
+
+
+def test_the_schema_of_a_function_that_is_gone_can_be_handed_over(target: Any) -> None:
+    target.invoke()
+    with pytest.raises(Exception, match="gone for good") as refusal:
+        target.invoke(AWS_LAMBDA_FUNCTION_NAME="successor")
+    target.inspect(str(refusal.value).partition("as the master user: ")[2])
+    assert target.invoke()["migrations"] == []
+    refused(target, "is of the bootstrap function 'successor'", AWS_LAMBDA_FUNCTION_NAME="another")
+
+
+def test_a_database_restored_to_another_instance_belongs_to_who_comes_first_there(target: Any) -> None:
+    """There every function has another name, and every secret is new."""
+    target.invoke()
+    target.inspect(f"COMMENT ON TABLE bootstrap.{target.schema} IS '{target.schema}-bootstrap at where.it.was.before'")
+    target.environment["APPLICATION_SECRET_ARN"] = target.secret = target.make_secret()
+    assert target.invoke(AWS_LAMBDA_FUNCTION_NAME="restored")["passwords"] == [target.user]
+    assert target.query("SELECT count(*) FROM users") == [(3,)]
+
+
+def test_an_application_cannot_change_whose_its_schema_is(target: Any) -> None:
+    target.write("0002_claim.sql", f"COMMENT ON TABLE bootstrap.{target.schema} IS NULL;")
+    with pytest.raises(Exception, match="must be owner of table"):
+        target.invoke()
+
+
+def test_a_rotation_of_one_leaves_the_other_s_sessions_password_and_rows_alone(target: Any, neighbour: Any) -> None:
+    target.invoke()
+    neighbour.invoke()
+    password, session = neighbour.password(), neighbour.connect()
+    target.rotate(target.begin_rotation())
+
+    with session, session.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM orders")
+        assert cursor.fetchone() == (0,)
+    session.close()
+    assert neighbour.password() == password
+    neighbour.connect().close()
+    assert neighbour.invoke() == {"application_user": neighbour.user, "migrations": [], "changes": [], "passwords": []}
+    with pytest.raises(Exception, match="is the secret of none of the users"):
+        neighbour.rotate(target.begin_rotation(), secret=target.secret)

@@ -1,5 +1,6 @@
 """Who may log in, how, and what they may do."""
 
+import contextlib
 import json
 import re
 import traceback
@@ -8,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2 import OperationalError
 from psycopg2.errors import InsufficientPrivilege, QueryCanceled, UndefinedTable
 
 ROOT = Path(__file__).parents[3]
@@ -122,6 +124,29 @@ def test_settings_are_compared_as_the_server_keeps_them(target: Any, settings: d
 
     assert target.invoke()["changes"] == []
     assert target.invoke(APPLICATION_SETTINGS="{}")["changes"] != []
+
+
+def test_a_connection_limit_holds_each_login_role_and_can_be_lifted(target: Any) -> None:
+    target.invoke()
+    limited = target.invoke(APPLICATION_CONNECTION_LIMIT="1")
+    assert limited["changes"] == [f"allow {user} 1 connections" for user in (target.user, target.iam_user)]
+    assert target.invoke()["changes"] == []
+    with contextlib.closing(target.connect()):
+        with pytest.raises(OperationalError, match="too many connections for role"):
+            target.connect()
+        assert target.query_by_token("SELECT current_user") == [(target.user,)]  # a role of its own logs in
+        assert target.invoke()["passwords"] == []  # though the user's password cannot be tried to the end
+        target.rotate(target.begin_rotation())
+    assert target.invoke(APPLICATION_CONNECTION_LIMIT="-1")["changes"][0] == (
+        f"allow {target.user} any number of connections"
+    )
+    with contextlib.closing(target.connect()):
+        target.connect().close()
+
+
+def test_a_limit_that_is_none_is_refused(target: Any) -> None:
+    with pytest.raises(Exception, match="APPLICATION_CONNECTION_LIMIT is malformed: 0 must be at least 1"):
+        target.invoke(APPLICATION_CONNECTION_LIMIT="0")
 
 
 def test_search_path_may_name_several_schemas(target: Any) -> None:
