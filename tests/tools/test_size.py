@@ -103,13 +103,14 @@ def test_the_budget_is_what_the_modules_reckon() -> None:
                 "database": {"instance_class": instance_class, "connection": connection},
                 "endpoints": {},
                 "pool": {"max_percent": 90},
+                "shares": None,
             },
             ("least_percent", "pool_size"),
         )
         assert proxy == [instance.least_percent, instance.pool(90)], instance_class
     function = evaluated(
         re.sub(r"\n  environment_bytes = .*?\n  \)\)\).*?\n", "\n", locals_of["function"], flags=re.DOTALL),
-        {"reserved_concurrency": 39, "environment": {}},
+        {"name": "app", "reserved_concurrency": 39, "environment": {}, "connection": {"shares": None}},
         ("direct_connections", "pooled_connections"),
     )
     assert function == [budget.direct_connections(39), budget.spare(39)]
