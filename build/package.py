@@ -2,7 +2,7 @@
 
 python -m build.package layer --arch x86_64|arm64 [--with docker|wheels]
 python -m build.package layer-local
-python -m build.package function|bootstrap
+python -m build.package function|bootstrap|frameworks
 """
 
 import argparse
@@ -34,6 +34,8 @@ def main() -> None:
                 _fill_layer(tree, arch, arguments.way)
                 write_certificates(tree / "certificates")
                 write_sbom(tree / "sbom.cdx.json", tree, name=name)
+            elif name == "frameworks":
+                layer.make_frameworks(tree)
             else:
                 source = ROOT / "lambda" / name
                 is_package = (source / "__init__.py").exists()
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     packages.add_parser("layer-local", help="the layer for .venv/runtime on this machine")
     packages.add_parser("function", help="the sample function")
     packages.add_parser("bootstrap", help="the bootstrap function and its migrations")
+    packages.add_parser("frameworks", help="the optional modules for SQLAlchemy, psycopg 3 and Django: a second layer")
     return parser
 
 

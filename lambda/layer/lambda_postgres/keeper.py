@@ -147,32 +147,12 @@ class Keeper:
         leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
         For work that does nothing but SQL.
         """
-        outer = self._turns.held_here()
-        inside = outer is not None
-        in_transaction = outer is not None and outer.in_transaction
-        deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
-        attempt = 0
-        while True:
-            attempt += 1
-            ended = False
-            conn = None
-            try:
-                with self.transaction(
-                    context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory
-                ) as conn:
-                    return work(conn)
-            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
-                ended = isinstance(conn, Session) and conn.state.ended
-                if isinstance(error, ConnectionLost):
-                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
-                elif isinstance(error, PoolExhausted):
-                    again = attempt < _WORK_ATTEMPTS
-                else:
-                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
-                pause = _jittered_pause(attempt)
-                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
+        return self._repeat(
+            lambda: self.transaction(context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory),
+            work,
+            context,
+            read_only,
+        )
 
     def connect(
         self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
@@ -426,6 +406,38 @@ class Keeper:
         self._impatient = patience != HALF_OPEN_MILLISECONDS
 
     # --- work
+
+    def _repeat(
+        self,
+        lend: Callable[[], AbstractContextManager[Connection]],
+        work: Callable[[Connection], T],
+        context: Invocation | None,
+        read_only: bool,
+    ) -> T:
+        outer = self._turns.held_here()
+        inside = outer is not None
+        in_transaction = outer is not None and outer.in_transaction
+        deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
+        attempt = 0
+        while True:
+            attempt += 1
+            ended = False
+            conn = None
+            try:
+                with lend() as conn:
+                    return work(conn)
+            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
+                ended = isinstance(conn, Session) and conn.state.ended
+                if isinstance(error, ConnectionLost):
+                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
+                elif isinstance(error, PoolExhausted):
+                    again = attempt < _WORK_ATTEMPTS
+                else:
+                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
+                pause = _jittered_pause(attempt)
+                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
 
     @contextmanager
     def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:
