@@ -51,7 +51,11 @@ KEY = {
 EXAMPLES = ROOT / "examples" / "frameworks"
 SITE = Path(psycopg2.__file__).parents[1]
 # What each example's requirements install, taken from where the tests have it.
-PACKAGES = {"sqlalchemy": ("sqlalchemy", "typing_extensions")}
+PACKAGES = {
+    "django": ("django", "asgiref", "sqlparse"),
+    "psycopg": ("psycopg", "psycopg_binary", "psycopg_binary.libs"),
+    "sqlalchemy": ("sqlalchemy", "typing_extensions"),
+}
 QUERY = "SELECT id, name, created_at FROM users ORDER BY id LIMIT 10"
 
 

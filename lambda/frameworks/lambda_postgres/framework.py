@@ -61,10 +61,10 @@ class Borrowed:
         self._before = self.conn.settings
         self._sent_settings = False
 
-    def begin(self) -> None:
+    def begin(self, *, isolation: str | None = None) -> None:
         """Let the next statement begin a transaction, and send nothing."""
         self._loan.in_transaction = True
-        self.conn.begin_block(read_only=False, isolation=None)
+        self.conn.begin_block(read_only=False, isolation=isolation)
 
     def commit(self) -> None:
         """Commit, unless that would keep nothing or reach nobody."""
@@ -81,8 +81,11 @@ class Borrowed:
 
     def end(self) -> None:
         """Return to autocommit, once the transaction has ended."""
-        self._loan.in_transaction = False
-        self.conn.end_block(self._before)
+        self._loan.in_transaction = self.conn.state.in_block = False
+        if (
+            not self.conn.closed and not self.conn.autocommit
+        ):  # with it on, psycopg2 would send a SET for each attribute
+            self.conn.end_block(self._before)
 
     def note_settings(self) -> None:
         """See whether psycopg2 has sent a SET, as it does for each of these in autocommit."""

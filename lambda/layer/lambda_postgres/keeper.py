@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakMethod
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TransactionRollbackError, cursor
-from psycopg2.extensions import connection as plain_connection
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TransactionRollbackError
 
 from .connecting import HALF_OPEN_MILLISECONDS, Attempt, try_logins
 from .errors import CannotConnect, CannotLend, ConnectionLost, Error, LoginRefused, NotCommitted, PoolExhausted
@@ -270,8 +269,7 @@ class Keeper:
         deadline = self._deadline(context)
         if not self._join_pending(deadline):
             conn = self._connect(deadline, self._reason, self._session)
-            assert isinstance(conn, Session)
-            self._keep(conn, self._clock())
+            self._keep(conn, self._clock())  # type: ignore[arg-type]  # it is of that class
 
     def _keep(self, conn: Session, opened_at: float) -> None:
         conn.become_ready()
@@ -323,8 +321,8 @@ class Keeper:
         self._pending = None
         self._report(attempt)
         outcome = attempt.outcome
-        if isinstance(outcome, Session):
-            self._keep(outcome, attempt.ended_at)
+        if outcome is not None and not isinstance(outcome, Error):
+            self._keep(outcome, attempt.ended_at)  # type: ignore[arg-type]
             reason = self._stale()
             if reason is None:
                 return True
@@ -427,7 +425,7 @@ class Keeper:
                 with lend() as conn:
                     return work(conn)
             except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
-                ended = isinstance(conn, Session) and conn.state.ended
+                ended = conn is not None and conn.state.ended  # type: ignore[attr-defined]
                 if isinstance(error, ConnectionLost):
                     again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
                 elif isinstance(error, PoolExhausted):
@@ -473,7 +471,7 @@ class Keeper:
         if status != TRANSACTION_STATUS_IDLE and not self._is_alive(conn):
             raise self._lost(turn, "found dead before COMMIT was sent", committed=self._outcome(turn))
         with self._explaining(turn, committing=True):  # once it is sent, only the server knows
-            plain_connection.commit(conn)
+            conn.commit_block()
 
     @contextmanager
     def _explaining(self, turn: Loan, *, committing: bool = False) -> Iterator[None]:
@@ -589,7 +587,7 @@ def _savepoint(turn: Loan, depth: int) -> Iterator[None]:
     conn = turn.conn
     assert conn is not None
     name = f"lambda_postgres_{depth + 1}"
-    with cursor(conn) as plain:
+    with conn.plain_cursor() as plain:
         plain.execute(f"SAVEPOINT {name}")
         try:
             yield

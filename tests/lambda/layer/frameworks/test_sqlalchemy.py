@@ -86,6 +86,17 @@ def test_a_connection_closed_without_commit_keeps_nothing(db, server):
     assert rows(server) == 0
 
 
+def test_what_the_pool_does_not_roll_back_the_loan_does(keeper, server):
+    db = engine(keeper, pool_reset_on_return=None)
+    conn = db.connect()
+    before = pid(conn)
+    write(conn)
+    conn._dbapi_connection.close()
+    with db.connect() as conn:
+        assert pid(conn) == before
+    assert rows(server) == 0
+
+
 def test_a_session_commits_and_rolls_back(db):
     with invocation(invocation_of("1")), orm.Session(db) as session:
         session.get(User, 1).name = "Grace"
@@ -252,8 +263,9 @@ def test_what_an_earlier_invocation_left_open_does_not_reach_the_next(db):
 
 
 def test_a_set_of_autocommit_costs_the_connection(db):
-    with db.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True).connect() as conn:
+    with db.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
         before = pid(conn)
+        conn.execution_options(postgresql_readonly=True)
         assert conn.scalar(sa.text("SHOW default_transaction_read_only")) == "on"
     with db.connect() as conn:
         assert conn.scalar(sa.text("SHOW default_transaction_read_only")) == "off"
@@ -279,6 +291,8 @@ def test_it_does_not_pin_and_a_full_pool_is_told(proxied, proxy):
             session.get(User, 2).name = "Grace"
             session.commit()
         run_transaction(db, write, isolation="repeatable read")
+        with db.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
+            write(conn)
         run_transaction(db, lambda conn: conn.execute(sa.select(LEDGER)).all(), read_only=True)
     with late.begin() as conn:
         assert len(conn.execute(sa.insert(LEDGER).returning(LEDGER.c.id), many).all()) == 1000
