@@ -217,13 +217,12 @@ def measure_frameworks(bench: Bench, folder: Path, settings: Settings, runs: int
         for name, task in tasks.items():
             taken[name].append(cold_start.start("handler.handler", task, merged, environment_of(settings), []))
         _progress("cold start, frameworks", number)
-    medians = {}
     for name, pairs in taken.items():
-        medians[name] = bench.add(f"cold start, example: {name}", [ms for ms, _ in pairs[1:]], "ms")
+        bench.add(f"cold start, example: {name}", [ms for ms, _ in pairs[1:]], "ms")
         bench.add(f"peak memory, example: {name}", [statistics.median(mib for _, mib in pairs)], "MiB")
     for name in PACKAGES:
-        ratio = medians[name] / medians["lambda_postgres"]
-        bench.add(f"cold start, example: {name}, of the plain one's", [ratio], "times")
+        ratios = [ms / plain for (ms, _), (plain, _) in zip(taken[name], taken["lambda_postgres"], strict=True)]
+        bench.add(f"cold start, example: {name}, of the plain one's", ratios[1:], "times")
 
 
 def measure_hidden_connect(bench: Bench, folder: Path, settings: Settings, runs: int, milliseconds: float = 20) -> None:

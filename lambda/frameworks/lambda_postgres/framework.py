@@ -82,9 +82,7 @@ class Borrowed:
     def end(self) -> None:
         """Return to autocommit, once the transaction has ended."""
         self._loan.in_transaction = self.conn.state.in_block = False
-        if (
-            not self.conn.closed and not self.conn.autocommit
-        ):  # with it on, psycopg2 would send a SET for each attribute
+        if not self.conn.closed and not self.conn.autocommit:  # else it would send SET
             self.conn.end_block(self._before)
 
     def note_settings(self) -> None:

@@ -265,6 +265,7 @@ def test_what_an_earlier_invocation_left_open_does_not_reach_the_next(db):
 def test_a_set_of_autocommit_costs_the_connection(db):
     with db.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
         before = pid(conn)
+        conn.rollback()
         conn.execution_options(postgresql_readonly=True)
         assert conn.scalar(sa.text("SHOW default_transaction_read_only")) == "on"
     with db.connect() as conn:
