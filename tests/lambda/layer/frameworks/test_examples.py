@@ -8,12 +8,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from lambda_postgres import psycopg
 
 ROOT = Path(__file__).parents[4]
 EXAMPLES = sorted((ROOT / "examples" / "frameworks").glob("*/handler.py"))
 LAYER, FRAMEWORKS = ROOT / "lambda" / "layer", ROOT / "lambda" / "frameworks"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", (FRAMEWORKS / "README.md").read_text(), re.DOTALL | re.MULTILINE)
 _RUN = """
 import json, lambda_postgres, sys
 lambda_postgres.__path__.append(sys.argv[1])
@@ -77,6 +80,18 @@ def test_both_layers_have_no_file_of_one_name():
     """The second is unpacked over the first in /opt."""
     first, second = ({path.relative_to(folder) for path in folder.rglob("*.py")} for folder in (LAYER, FRAMEWORKS))
     assert not first & second
+
+
+@pytest.mark.usefixtures("public")
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "def handler" in block], ids=["sqlalchemy", "psycopg"])
+def test_the_code_of_the_page_runs(block):
+    namespace = {}
+    try:
+        exec(compile(block, "block", "exec"), namespace)  # noqa: S102  our own page
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda: 10_000, aws_request_id="one")
+        assert namespace["handler"]({}, context)
+    finally:
+        psycopg._keeper.cache_clear()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
