@@ -46,6 +46,13 @@ def make_for_interpreter(tree: Path, python: Path) -> None:
     _finish(tree / "python", str(python))
 
 
+def make_frameworks(tree: Path) -> None:
+    """Make the optional modules: pure Python, so the same for every architecture, and merged over the layer in /opt."""
+    shutil.copytree(ROOT / "lambda" / "frameworks", tree / "python", ignore=NOT_SOURCE)
+    if sys.implementation.cache_tag == "cpython-313":
+        _finish(tree / "python", sys.executable)
+
+
 def docker_command(tree: Path, arch: str) -> list[str]:
     """Return the command that exports the image's files to `tree` and leaves no image behind."""
     options = {

@@ -2,7 +2,7 @@
 
 python -m build.package layer --arch x86_64|arm64 [--with docker|wheels]
 python -m build.package layer-local
-python -m build.package function
+python -m build.package function|frameworks
 python -m build.package bootstrap [--migrations FOLDER]
 """
 
@@ -39,6 +39,8 @@ def main() -> None:
                 _fill_layer(tree, arch, arguments.way)
                 write_certificates(tree / "certificates")
                 write_sbom(tree / "sbom.cdx.json", tree, name=name)
+            elif name == "frameworks":
+                layer.make_frameworks(tree)
             else:
                 source = ROOT / "lambda" / name
                 is_package = (source / "__init__.py").exists()
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     bootstrap.add_argument(
         "--migrations", type=Path, help="another application's folder: orders/migrations makes bootstrap-orders.zip"
     )
+    packages.add_parser("frameworks", help="the optional modules for SQLAlchemy, psycopg 3 and Django: a second layer")
     return parser
 
 

@@ -48,6 +48,14 @@ KEY = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjEXAMPLE" * 40,  # as long as real ones are
 }
+EXAMPLES = ROOT / "examples" / "frameworks"
+SITE = Path(psycopg2.__file__).parents[1]
+# What each example's requirements install, taken from where the tests have it.
+PACKAGES = {
+    "django": ("django", "asgiref", "sqlparse"),
+    "psycopg": ("psycopg", "psycopg_binary", "psycopg_binary.libs"),
+    "sqlalchemy": ("sqlalchemy", "typing_extensions"),
+}
 QUERY = "SELECT id, name, created_at FROM users ORDER BY id LIMIT 10"
 
 
@@ -83,10 +91,12 @@ class Bench:
 
 
 def main() -> None:
-    """Measure everything."""
+    """Measure everything, or what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=15, help="of each cold start")
-    runs = parser.parse_args().runs
+    parser.add_argument("--frameworks", action="store_true", help="only their cold starts")
+    arguments = parser.parse_args()
+    runs = arguments.runs
     bench = Bench()
     with tempfile.TemporaryDirectory() as folder:
         certificates = Certificates(Path(folder) / "certificates")
@@ -102,7 +112,12 @@ def main() -> None:
             region="us-east-1",
         )
         try:
+            if arguments.frameworks:
+                measure_frameworks(bench, Path(folder), settings, runs)
+                bench.print()
+                return
             measure_cold_starts(bench, Path(folder), settings, runs)
+            measure_frameworks(bench, Path(folder), settings, runs)
             measure_hidden_connect(bench, Path(folder), settings, runs)
             measure_imports(bench, Path(folder), runs)
             measure_warm(bench, settings)
@@ -184,6 +199,30 @@ def measure_cold_starts(bench: Bench, folder: Path, settings: Settings, runs: in
         if percent is None:
             net = (medians["lambda_postgres"] - medians["no-op"]) / (medians["tutorial"] - medians["no-op"])
             bench.goal("cold start, full CPU: of the tutorial's, net of no-op", net, 0.08)
+
+
+def measure_frameworks(bench: Bench, folder: Path, settings: Settings, runs: int) -> None:
+    """Start the examples beside the plain sample function, with the optional modules merged into its layer."""
+    merged = cold_start.unpack(OUTPUT / "layer-x86_64.zip", folder / "merged")
+    cold_start.unpack(OUTPUT / "frameworks.zip", merged)
+    sources = {"lambda_postgres": ROOT / "lambda" / "function"}
+    sources |= {source.parent.name: source.parent for source in sorted(EXAMPLES.glob("*/handler.py"))}
+    tasks = {name: shutil.copytree(source, folder / "frameworks" / name) for name, source in sources.items()}
+    for name, packages in PACKAGES.items():
+        for package in packages:
+            [found] = [path for path in SITE.glob(f"{package}*") if path.name in (package, f"{package}.py")]
+            (shutil.copytree if found.is_dir() else shutil.copy)(found, tasks[name] / found.name)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
+    for number in range(runs + 1):
+        for name, task in tasks.items():
+            taken[name].append(cold_start.start("handler.handler", task, merged, environment_of(settings), []))
+        _progress("cold start, frameworks", number)
+    for name, pairs in taken.items():
+        bench.add(f"cold start, example: {name}", [ms for ms, _ in pairs[1:]], "ms")
+        bench.add(f"peak memory, example: {name}", [statistics.median(mib for _, mib in pairs)], "MiB")
+    for name in PACKAGES:
+        ratios = [ms / plain for (ms, _), (plain, _) in zip(taken[name], taken["lambda_postgres"], strict=True)]
+        bench.add(f"cold start, example: {name}, of the plain one's", ratios[1:], "times")
 
 
 def measure_hidden_connect(bench: Bench, folder: Path, settings: Settings, runs: int, milliseconds: float = 20) -> None:

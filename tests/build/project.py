@@ -45,6 +45,7 @@ class Project:
             "layer --arch arm64 --with wheels",
             "function",
             "bootstrap",
+            "frameworks",
         ):
             made = self.package(*package.split(), environment=environment, umask=umask)
             assert made.returncode == 0, made.stderr

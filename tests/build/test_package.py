@@ -103,7 +103,7 @@ def test_a_layer_is_small(packages: Project, name: str, size: int) -> None:
     assert packages.zip(name).stat().st_size <= size
 
 
-@pytest.mark.parametrize("name", ["layer-x86_64", "layer-arm64", "function", "bootstrap"])
+@pytest.mark.parametrize("name", ["layer-x86_64", "layer-arm64", "function", "bootstrap", "frameworks"])
 def test_entries_tell_nothing_of_the_machine(packages: Project, name: str) -> None:
     entries = zipfile.ZipFile(packages.zip(name)).infolist()
     assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
@@ -118,6 +118,16 @@ def test_the_layer_holds_the_library_psycopg2_and_its_licence(layer: Path) -> No
     assert f"{psycopg2.name}=={psycopg2.version}" in pins.split()
     assert psycopg2.read_text("licenses/LICENSE")
     assert (layer / "python" / "lambda_postgres" / "__init__.py").exists()
+
+
+def test_the_second_layer_is_unpacked_into_the_first_and_overwrites_nothing(packages: Project) -> None:
+    first, second = (set(zipfile.ZipFile(packages.zip(name)).namelist()) for name in ("layer-x86_64", "frameworks"))
+    assert not first & second
+    assert "python/lambda_postgres/__init__.py" in first
+    assert {
+        f"python/lambda_postgres/{name}.py" for name in ("framework", "sqlalchemy", "psycopg", "django/base")
+    } <= second
+    assert all(name.startswith("python/lambda_postgres/") for name in second)
 
 
 def test_installers_leave_nothing(layer: Path) -> None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakMethod
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TransactionRollbackError, cursor
-from psycopg2.extensions import connection as plain_connection
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR, TransactionRollbackError
 
 from .connecting import HALF_OPEN_MILLISECONDS, Attempt, try_logins
 from .errors import CannotConnect, CannotLend, ConnectionLost, Error, LoginRefused, NotCommitted, PoolExhausted
@@ -147,32 +146,12 @@ class Keeper:
         leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
         For work that does nothing but SQL.
         """
-        outer = self._turns.held_here()
-        inside = outer is not None
-        in_transaction = outer is not None and outer.in_transaction
-        deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
-        attempt = 0
-        while True:
-            attempt += 1
-            ended = False
-            conn = None
-            try:
-                with self.transaction(
-                    context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory
-                ) as conn:
-                    return work(conn)
-            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
-                ended = isinstance(conn, Session) and conn.state.ended
-                if isinstance(error, ConnectionLost):
-                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
-                elif isinstance(error, PoolExhausted):
-                    again = attempt < _WORK_ATTEMPTS
-                else:
-                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
-                pause = _jittered_pause(attempt)
-                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
+        return self._repeat(
+            lambda: self.transaction(context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory),
+            work,
+            context,
+            read_only,
+        )
 
     def connect(
         self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
@@ -290,8 +269,7 @@ class Keeper:
         deadline = self._deadline(context)
         if not self._join_pending(deadline):
             conn = self._connect(deadline, self._reason, self._session)
-            assert isinstance(conn, Session)
-            self._keep(conn, self._clock())
+            self._keep(conn, self._clock())  # type: ignore[arg-type]  # it is of that class
 
     def _keep(self, conn: Session, opened_at: float) -> None:
         conn.become_ready()
@@ -343,8 +321,8 @@ class Keeper:
         self._pending = None
         self._report(attempt)
         outcome = attempt.outcome
-        if isinstance(outcome, Session):
-            self._keep(outcome, attempt.ended_at)
+        if outcome is not None and not isinstance(outcome, Error):
+            self._keep(outcome, attempt.ended_at)  # type: ignore[arg-type]
             reason = self._stale()
             if reason is None:
                 return True
@@ -427,6 +405,38 @@ class Keeper:
 
     # --- work
 
+    def _repeat(
+        self,
+        lend: Callable[[], AbstractContextManager[Connection]],
+        work: Callable[[Connection], T],
+        context: Invocation | None,
+        read_only: bool,
+    ) -> T:
+        outer = self._turns.held_here()
+        inside = outer is not None
+        in_transaction = outer is not None and outer.in_transaction
+        deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
+        attempt = 0
+        while True:
+            attempt += 1
+            ended = False
+            conn = None
+            try:
+                with lend() as conn:
+                    return work(conn)
+            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
+                ended = conn is not None and conn.state.ended  # type: ignore[attr-defined]
+                if isinstance(error, ConnectionLost):
+                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
+                elif isinstance(error, PoolExhausted):
+                    again = attempt < _WORK_ATTEMPTS
+                else:
+                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
+                pause = _jittered_pause(attempt)
+                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+
     @contextmanager
     def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:
         conn = turn.conn
@@ -461,7 +471,7 @@ class Keeper:
         if status != TRANSACTION_STATUS_IDLE and not self._is_alive(conn):
             raise self._lost(turn, "found dead before COMMIT was sent", committed=self._outcome(turn))
         with self._explaining(turn, committing=True):  # once it is sent, only the server knows
-            plain_connection.commit(conn)
+            conn.commit_block()
 
     @contextmanager
     def _explaining(self, turn: Loan, *, committing: bool = False) -> Iterator[None]:
@@ -577,7 +587,7 @@ def _savepoint(turn: Loan, depth: int) -> Iterator[None]:
     conn = turn.conn
     assert conn is not None
     name = f"lambda_postgres_{depth + 1}"
-    with cursor(conn) as plain:
+    with conn.plain_cursor() as plain:
         plain.execute(f"SAVEPOINT {name}")
         try:
             yield

@@ -118,6 +118,14 @@ class Session(connection):
         if isolation:
             _isolation_level.__set__(self, isolation)
 
+    def commit_block(self) -> None:
+        """Commit in the name of the library, not of the work."""
+        super().commit()
+
+    def plain_cursor(self) -> Any:
+        """Make a cursor that shows its statements to nobody."""
+        return cursor(self)
+
     def end_block(self, before: tuple[Any, ...]) -> None:
         """Undo `begin_block`, once the transaction has ended."""
         self.state.in_block = False

@@ -10,8 +10,14 @@ from lambda_postgres import Keeper, Settings
 from lambda_postgres.log import Log
 
 from local.certificates import Certificates
+from local.loop import LoopThread
+from local.rds_proxy.listener import ProxyListener, ProxySettings
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target
+from tests.local.data_plane import SmallDirectory
 
 from .support import (
+    FUNCTION,
     FUNCTION_KEY,
     HOST,
     SECRET_ARN,
@@ -27,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from local.postgres.server import PostgresServer
+
+
+PROXY_HOST = "app.proxy-abcdefghijkl.eu-central-1.rds.amazonaws.com"
+PREFIX = "arn:aws:rds-db:eu-central-1:123456789012:dbuser:prx-0123456789abcdef0"
 
 
 @pytest.fixture(scope="session")
@@ -127,3 +137,36 @@ def keeper(settings: Settings, clock: Clock) -> Iterator[Keeper]:
     keeper = Keeper(settings, log=Log(), clock=clock)
     yield keeper
     keeper.close()
+
+
+@pytest.fixture
+def proxy(server: PostgresServer, certificates: Certificates, secrets: SecretsManager) -> Iterator[ProxyListener]:
+    thread = LoopThread()
+    pool = PoolSettings(lambda _: Secret("app", secrets.password), max_connections_percent=10, borrow_timeout_seconds=1)
+    proxy = ProxyListener(
+        thread.loop,
+        name="app",
+        host_name=PROXY_HOST,
+        certificate=certificates.host("proxy", PROXY_HOST),
+        directory=SmallDirectory({f"{PREFIX}/app"}, (FUNCTION,)),
+        resource_prefix=PREFIX,
+        settings=ProxySettings(pool),
+    )
+    proxy.register(Target(HOST, server.port, certificates.ca_file("rds"), server.max_connections))
+    proxy.start()
+    yield proxy
+    proxy.stop()
+    thread.stop()
+
+
+@pytest.fixture
+def proxied(settings: Settings, proxy: ProxyListener, certificates: Certificates) -> Settings:
+    """Settings that lead to the proxy: the token is signed for its name, its authority is another."""
+    return settings._replace(
+        host=PROXY_HOST,
+        port=proxy.port,
+        ca_file=str(certificates.ca_file("proxy")),
+        auth="iam",
+        secret_arn=None,
+        retry_seconds=0,
+    )

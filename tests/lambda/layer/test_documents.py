@@ -37,8 +37,6 @@ def test_the_code_of_the_pages_runs(block):
         assert namespace["handler"]({}, context)
     if "other" in namespace:
         namespace["other"].close()
-    if "engine" in namespace:
-        namespace["engine"].dispose()
 
 
 def test_there_is_code_to_run():
