@@ -29,7 +29,7 @@ _MACHINES = {"x86_64": ("x86_64", "AMD64"), "arm64": ("aarch64", "arm64")}
 _NO_WHEEL = re.compile(r"Because (\S+) has no (?:usable )?wheels")
 _HANDLER = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*", re.ASCII)
 _REQUIREMENTS = ("requirements.txt", "uv.lock", "pyproject.toml")  # the first that there is
-_NO_CODE = {*_REQUIREMENTS, "README.md", "tests"}  # at the top of the folder
+_NO_CODE = {*_REQUIREMENTS, "uv.toml", "README.md", "tests"}  # at the top of the folder
 
 # The layer brings them: a second one in the function's own folder would come first on the path.
 _OF_THE_LAYER = {"psycopg2": "psycopg2", "psycopg2-binary": "psycopg2", "lambda-postgres": "lambda_postgres"}

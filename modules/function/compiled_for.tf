@@ -13,7 +13,7 @@ locals {
       for before in ["", "-", "--"] : substr(
         base64encode("${before}.cpython-3${minor}-"),
         before == "" ? 0 : 4,
-        4 * floor(length("${before}.cpython-3${minor}-") / 3) - (before == "" ? 0 : 4),
+        floor(length("${before}.cpython-3${minor}-") * 4 / 3) - (before == "" ? 0 : 4),
       )
     ]
   }
