@@ -38,8 +38,8 @@ def check_shared_objects(package: Path, arch: str, *, needed: bool = True) -> No
             raise PackageError(f"{name} is not compiled for {arch}.")
         newest = max(((int(major), int(minor)) for major, minor in _GLIBC_SYMBOL.findall(content)), default=(0, 0))
         if newest > _RUNTIME_GLIBC:
-            needed, present = (".".join(map(str, version)) for version in (newest, _RUNTIME_GLIBC))
-            raise PackageError(f"{name} needs glibc {needed}; Lambda's runtime has {present}.")
+            wanted, present = (".".join(map(str, version)) for version in (newest, _RUNTIME_GLIBC))
+            raise PackageError(f"{name} needs glibc {wanted}; Lambda's runtime has {present}.")
 
 
 def _unzipped(package: Path) -> int:

@@ -131,7 +131,7 @@ def _uv(function: Function, named: Path, *arguments: str) -> None:
         [layer.UV, *arguments, "--quiet"], cwd=function.folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        reason = " ".join(re.sub(r"[×╰─▶│]", " ", done.stderr).split()).removeprefix("error: ")
+        reason = " ".join(re.sub(r"[\u2500-\u25ff\xd7]", " ", done.stderr).split()).removeprefix("error: ")
         target = f"Python {function.version} on {function.arch}"
         if found := _NO_WHEEL.search(reason):
             there = " The layer brings psycopg2: take it out." if found[1].startswith("psycopg2") else ""
@@ -191,7 +191,7 @@ def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path
     private = ("AWS_", "DB_", "LAMBDA_", "PG", "PYTHON")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     environment |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    command = [python, "-I", "-B", "-c", _IMPORT, function.handler, tree, opt / "python", boto3]
+    command = [python, "-I", "-B", "-c", _IMPORT, function.handler, *map(str, (tree, opt / "python", boto3))]
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_IMPORT_SECONDS, check=False

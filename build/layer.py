@@ -59,7 +59,7 @@ def find_python(version: str) -> str | None:
         return sys.executable
     if version == PYTHON_VERSION:  # make took the nearest to it that there is
         return None
-    command = [UV, "python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython@{version}"]
+    command = [str(UV), "python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython@{version}"]
     # pyenv's shims start only a version that is chosen.
     environment = {**os.environ, "PYENV_VERSION": version}
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -2,8 +2,8 @@
 
 FUNCTION=path HANDLER=module.function python -m tools.own_function --arch ARCH --python VERSION [terraform/ENV]
 
-With an environment, function_override.tf.json in its folder names the zip and the handler from then on: Terraform merges
-it into main.tf, and make reads from it what to package again. It belongs into version control.
+With an environment, function_override.tf.json in its folder names the zip and the handler from then on: Terraform
+merges it into main.tf, and make reads from it what to package again. It belongs into version control.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> str | None:
     parser.add_argument("--unless-made", action="store_true", help="take the zip that there is")
     given = parser.parse_args(arguments)
     folder, handler = os.environ.get("FUNCTION", ""), os.environ.get("HANDLER", "")
+    override = given.environment / OVERRIDE if given.environment else None
     if handler and not folder:
         return "HANDLER needs FUNCTION, the folder that it is in."
-    override = given.environment / OVERRIDE if given.environment else None
     if given.environment and (refused := _refused_by_provider(given.environment, given.python)):
         return refused
     if folder and (ROOT / folder).resolve() == SAMPLE.resolve():
@@ -49,23 +49,29 @@ def main(arguments: Sequence[str]) -> str | None:
             override.unlink()
             print(f"{override} is removed: {given.environment.name} has the sample function again.")
         return None
+    if not folder and given.environment:
+        declared = declaration(given.environment)
+        folder, handler = declared.get("FUNCTION", ""), declared.get("HANDLER", "")
     if not folder:
-        declared = declaration(given.environment) if given.environment else {}
-        if not declared:
-            return None
-        folder, handler = declared["FUNCTION"], declared["HANDLER"]
+        return None
     wanted = function.Function(Path(folder), handler or function.HANDLER, given.arch, given.python)
-    package = OUTPUT / wanted.zip_name
-    if not (given.unless_made and package.exists()):
-        try:
-            function.make(wanted, OUTPUT)
-        except PackageError as error:
-            return f"{package.name} was not made: {error}"
-        except subprocess.CalledProcessError as error:
-            return f"{package.name} was not made: {Path(error.cmd[0]).name} failed."
-        print(f"{package.relative_to(ROOT)}: {package.stat().st_size:,} bytes, handler {wanted.handler}")
-    if override:
+    failed = _package(wanted, unless_made=given.unless_made)
+    if override and not failed:
         _declare(override, wanted)
+    return failed
+
+
+def _package(wanted: function.Function, *, unless_made: bool) -> str | None:
+    package = OUTPUT / wanted.zip_name
+    if unless_made and package.exists():
+        return None
+    try:
+        function.make(wanted, OUTPUT)
+    except PackageError as error:
+        return f"{package.name} was not made: {error}"
+    except subprocess.CalledProcessError as error:
+        return f"{package.name} was not made: {Path(error.cmd[0]).name} failed."
+    print(f"{package.relative_to(ROOT)}: {package.stat().st_size:,} bytes, handler {wanted.handler}")
     return None
 
 

@@ -185,7 +185,9 @@ class Site:
                 f"{self.function['FunctionName']} has no {MARK}, so it is not asked: see docs/library.md#diagnosis."
             )
         if (own := declaration(self.root)) and not Path(own["FUNCTION"], "diagnosis.py").exists():
-            raise NotJudged(f"{own['FUNCTION']} has no diagnosis.py, so it is not asked: see docs/functions.md#diagnosis.")
+            raise NotJudged(
+                f"{own['FUNCTION']} has no diagnosis.py, so it is not asked: see docs/functions.md#diagnosis."
+            )
         return self._ask(self.output(FUNCTION), self.function, DIAGNOSE_FUNCTION)
 
     @once
