@@ -19,7 +19,7 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-# They apply whole modules, break them, and wait for the provider: `make test-examples`, and not `make test`.
+# They apply whole modules, break them, and wait for the provider, or try an example: `make test-examples`, not `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/terraform/test_restore.py",
@@ -33,6 +33,7 @@ APPLIED = (
     "tests/local/test_service.py",
     "tests/local/test_rotation.py",
     "tests/terraform/test_failed_migration.py",
+    "tests/examples/test_users_api.py",
 )
 
 
