@@ -19,7 +19,8 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-# They apply whole modules, break them, and wait for the provider, or try an example: `make test-examples`, not `make test`.
+# They apply whole modules, break them, and wait for the provider, or try an example: `make test-examples`, and not
+# `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/terraform/test_restore.py",
