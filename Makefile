@@ -13,8 +13,8 @@ endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
 
-# What a user may set: the first fourteen on the command line only, the others in the environment too.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+# What a user may set: the first seventeen on the command line only, the others in the environment too.
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS FUNCTION HANDLER PYTHON_VERSION RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
 ENV          ?=
 ACTION       ?=
 FILE         ?=
@@ -28,6 +28,9 @@ TRANSACTION_MS ?=
 INVOCATION_MS ?=
 PEAK         ?=
 CLASS        ?=
+FUNCTION     ?=
+HANDLER      ?=
+PYTHON_VERSION ?=
 DRIVER       ?= pins
 MIGRATIONS   ?=
 EVENT        ?= {}
@@ -45,9 +48,9 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
+$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS FUNCTION HANDLER PYTHON_VERSION RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
   $(eval override $(name) := $$(value $(name))))
-export DRIVER EVENT LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS SOURCES
+export DRIVER EVENT FUNCTION HANDLER LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS SOURCES
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -64,11 +67,17 @@ $(eval $(call one-of,ARCH,x86_64 arm64,))
 $(eval $(call one-of,OF,function bootstrap proxy database,))
 $(eval $(call one-of,FOLLOW,1,))
 $(eval $(call one-of,JSON,1,))
+$(eval $(call one-of,PYTHON_VERSION,3.12 3.13 3.14,))
 ifneq ($(if $(MIGRATIONS),$(call odd,$(MIGRATIONS))),)
 $(error MIGRATIONS must be the path of one folder, without a space or a quote)
 endif
 override ACTION := $(or $(ACTION),apply)
-override ARCH   := $(or $(ARCH),x86_64)
+
+# What ENV declares of a function of its own, see tools/own_function.py.
+override DECLARED := $(if $(ENV),$(wildcard terraform/$(ENV)/function_override.tf.json))
+declared = $(if $(DECLARED),$(shell sed -n 's/.*"$(1)": "\([a-z0-9_.]*\)".*/\1/p' $(DECLARED)))
+override ARCH := $(or $(ARCH),$(call declared,ARCH),x86_64)
+override PYTHON_VERSION := $(or $(PYTHON_VERSION),$(call declared,PYTHON_VERSION),3.13)
 
 # While `make demo` is up, its folder leads every target to the local stack instead of AWS.
 ifeq ($(stack-given)$(LOCAL_STACK),)
@@ -333,14 +342,19 @@ clean: ## Remove what make built, tools included
 
 ##@ Packages
 
-package: $(OUTPUT)/layer-$(ARCH).zip $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=x86_64|arm64) and the functions (MIGRATIONS=FOLDER: and another application's bootstrap)
+# The bootstrap function runs on 3.13: its layer is always made. A layer of another version is made from wheels.
+override LAYERS := $(OUTPUT)/layer-$(ARCH).zip $(filter-out %-python3.13-$(ARCH).zip,$(OUTPUT)/layer-python$(PYTHON_VERSION)-$(ARCH).zip)
+
+package: $(LAYERS) $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=, PYTHON_VERSION=) and the functions (FUNCTION=path HANDLER=app.main; MIGRATIONS=path: another application's bootstrap)
+	@$(if $(FUNCTION)$(HANDLER)$(DECLARED)$(filter 3.14,$(PYTHON_VERSION)),$(TOOLS)/python -m tools.own_function --arch $(ARCH) --python $(PYTHON_VERSION) \
+	  $(if $(filter destroy reboot,$(MAKECMDGOALS)),--unless-made) $(if $(ENV),terraform/$(ENV)))
 	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)")
 
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')
 
 $(OUTPUT)/layer-%.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates build/licenses) build/Dockerfile build/Dockerfile.dockerignore build/requirements/layer.txt
-	@$(TOOLS)/python -m build.package layer --arch $*
+	@$(TOOLS)/python -m build.package layer --arch $(lastword $(subst -, ,$*)) $(patsubst python%,--python %,$(filter python%,$(subst -, ,$*)))
 
 # For the local stack where it cannot run the layer of Lambda: another Python, another system.
 $(OUTPUT)/layer-local.zip: $(PACKAGER) $(call sources,lambda/layer build/certificates build/licenses) build/requirements/layer.txt

@@ -1,4 +1,4 @@
-"""Finish a layer's `python` folder, once pip or uv has filled it, with the Python that will run it.
+"""Finish a layer's `python` folder, or a function's, once pip or uv has filled it, with the Python that will run it.
 
 Run as a script in the Lambda image and outside it alike, hence standard library only.
 """
@@ -21,21 +21,24 @@ def remove_leftovers(tree: Path) -> None:
             path.unlink()
 
 
-def compile_modules(tree: Path) -> None:
-    """Compile every module for its place in Lambda, never to be checked against its source again."""
-    # A zip has no times fit to compare, and /opt can not be written: without these each cold start compiles anew.
-    compiled = compileall.compile_dir(
+def compile_modules(tree: Path, place: str, *, quiet: int = 1) -> bool:
+    """Compile every module for its place in Lambda, never to be checked against its source again; tell of success."""
+    # A zip has no times fit to compare, and no place in Lambda can be written: without these each cold start compiles.
+    return compileall.compile_dir(
         tree,
-        quiet=1,
+        quiet=quiet,
         stripdir=str(tree),
-        prependdir="/opt/python",
+        prependdir=place,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
-    if not compiled:
-        sys.exit("A module of the layer does not compile.")
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    remove_leftovers(folder)
-    compile_modules(folder)
+    if "--function" in sys.argv:
+        # A function brings packages of others, in which some templates of code do not compile.
+        compile_modules(folder, "/var/task", quiet=2)
+    else:
+        remove_leftovers(folder)
+        if not compile_modules(folder, "/opt/python"):
+            sys.exit("A module of the layer does not compile.")

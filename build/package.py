@@ -1,6 +1,6 @@
 """Make one zip of build/output.
 
-python -m build.package layer --arch x86_64|arm64 [--with docker|wheels]
+python -m build.package layer --arch x86_64|arm64 [--python 3.12|3.13|3.14] [--with docker|wheels]
 python -m build.package layer-local
 python -m build.package function|frameworks
 python -m build.package bootstrap [--migrations FOLDER]
@@ -27,7 +27,7 @@ OUTPUT = ROOT / "build" / "output"
 def main() -> None:
     arguments = _parser().parse_args()
     arch = arguments.arch
-    name = f"layer-{arch}" if arch else arguments.package
+    name = layer.name(arch, arguments.python) if arch else arguments.package
     migrations = arguments.migrations
     package = OUTPUT / f"{name}.zip"
     try:
@@ -36,7 +36,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="package-") as folder:
             tree = Path(folder) / name
             if arguments.package.startswith("layer"):
-                _fill_layer(tree, arch, arguments.way)
+                _fill_layer(tree, arch, arguments.python, arguments.way)
                 write_certificates(tree / "certificates")
                 write_sbom(tree / "sbom.cdx.json", tree, name=name)
             elif name == "frameworks":
@@ -55,9 +55,12 @@ def main() -> None:
     print(f"{package.relative_to(ROOT)}: {package.stat().st_size:,} bytes")
 
 
-def _fill_layer(tree: Path, arch: str | None, way: str | None) -> None:
+def _fill_layer(tree: Path, arch: str | None, version: str, way: str | None) -> None:
     if arch is None:
         layer.make_for_interpreter(tree, ROOT / ".venv" / "runtime" / "bin" / "python")
+    elif version != layer.PYTHON_VERSION:
+        print(f"The layer of Python {version} is built from the pinned wheels for Lambda's platform.", flush=True)
+        layer.make_from_wheels(tree, arch, version)
     elif way == "docker" or (way is None and layer.docker_answers()):
         print("Docker builds the layer in public.ecr.aws/lambda/python:3.13.", flush=True)
         layer.make_in_docker(tree, arch)
@@ -83,10 +86,11 @@ def _write_checked(package: Path, tree: Path, arch: str | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build.package", description="Make one zip of build/output.")
-    parser.set_defaults(arch=None, way=None, migrations=None)
+    parser.set_defaults(arch=None, way=None, migrations=None, python=layer.PYTHON_VERSION)
     packages = parser.add_subparsers(dest="package", required=True)
     for_lambda = packages.add_parser("layer", help="the layer for Lambda")
     for_lambda.add_argument("--arch", choices=layer.DOCKER_PLATFORMS, required=True)
+    for_lambda.add_argument("--python", choices=layer.PYTHON_VERSIONS, default=layer.PYTHON_VERSION)
     for_lambda.add_argument("--with", dest="way", choices=["docker", "wheels"], help="default: docker if it answers")
     packages.add_parser("layer-local", help="the layer for .venv/runtime on this machine")
     packages.add_parser("function", help="the sample function")

@@ -19,13 +19,15 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-# They apply whole modules, break them, and wait for the provider: `make test-examples`, and not `make test`.
+# They apply whole modules, break them, and wait for the provider, or try an example: `make test-examples`, and not
+# `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/examples/test_platform.py",
     "tests/terraform/test_restore.py",
     "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",
+    "tests/examples/test_own_function_applied.py",
     "tests/modules/test_alarms_go_off.py",
     "tests/modules/test_database_changes.py",
     "tests/modules/test_database_window.py",
@@ -33,6 +35,7 @@ APPLIED = (
     "tests/local/test_service.py",
     "tests/local/test_rotation.py",
     "tests/terraform/test_failed_migration.py",
+    "tests/examples/test_users_api.py",
 )
 
 

@@ -45,6 +45,7 @@ class Summary:
     loses_data: tuple[Consequence, ...] = ()
     restarts: tuple[Consequence, ...] = ()
     cuts: tuple[Consequence, ...] = ()
+    swaps: tuple[Consequence, ...] = ()
 
     @property
     def counts(self) -> str:
@@ -60,6 +61,7 @@ class Summary:
             "Loses data": self.loses_data,
             "Restarts the database": self.restarts,
             "Cuts connections": self.cuts,
+            "Puts another function in the place of the one that runs": self.swaps,
         }
         return {heading: listed for heading, listed in found.items() if listed}
 
@@ -84,6 +86,7 @@ def summarise(plan: dict[str, Any]) -> Summary:
         consequences(_lost),
         consequences(_restarted),
         consequences(_cut),
+        consequences(_swapped),
     )
 
 
@@ -106,7 +109,7 @@ def as_text(summary: Summary, environment: str, *, changed: bool = True) -> str:
     for heading, consequences in summary.consequences.items():
         lines.append(f"{heading}:")
         lines += [f"  {found.address}: {found.what}" for found in consequences]
-    if not summary.consequences:
+    if not (summary.loses_data or summary.restarts or summary.cuts):
         lines.append("Loses no data, restarts no database, cuts no connection.")
     return "\n".join(lines)
 
@@ -120,7 +123,7 @@ def as_markdown(summary: Summary, environment: str, *, changed: bool = True) -> 
         lines += [f"**{heading}**", ""]
         lines += [f"- `{found.address}`: {found.what}" for found in consequences]
         lines.append("")
-    if not summary.consequences:
+    if not (summary.loses_data or summary.restarts or summary.cuts):
         lines += ["Loses no data, restarts no database, cuts no connection.", ""]
     for verb in ("destroy", "replace", "change", "add"):
         listed: tuple[str, ...] = getattr(summary, verb)
@@ -250,6 +253,15 @@ def _cut(resource: Change, verb: str) -> Iterator[str]:
             left = [rule for rule in before.get(way) or [] if rule not in (after.get(way) or [])]
             if left and way in after:
                 yield f"loses {len(left)} {way} rules: what they let through"
+
+
+def _swapped(resource: Change, verb: str) -> Iterator[str]:
+    """Tell of another zip or handler: that of a colleague's own function, or the sample in its place."""
+    if verb != "change" or resource["type"] != "aws_lambda_function":
+        return
+    ran, runs = (f"{side.get('handler')} of {Path(side.get('filename') or '').name}" for side in _sides(resource))
+    if ran != runs:
+        yield f"{ran} → {runs}"
 
 
 def _verb(resource: Change) -> str | None:

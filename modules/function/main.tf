@@ -29,7 +29,7 @@ resource "aws_lambda_function" "main" {
   role             = aws_iam_role.main.arn
   runtime          = var.runtime.name
   architectures    = [var.runtime.architecture]
-  handler          = var.runtime.handler
+  handler          = var.handler
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)
   layers           = concat([aws_lambda_layer_version.main.arn], var.runtime.extra_layers)
@@ -72,6 +72,16 @@ resource "aws_lambda_function" "main" {
     precondition {
       condition     = try(regex("(arm64|x86_64)\\.zip$", var.layer)[0], var.runtime.architecture) == var.runtime.architecture
       error_message = "layer ${basename(var.layer)} is of another architecture than runtime.architecture ${var.runtime.architecture}: run make package ARCH=${var.runtime.architecture}."
+    }
+
+    precondition {
+      condition     = length(local.compiled_for.layer) == 0 || contains(local.compiled_for.layer, var.runtime.name)
+      error_message = "layer ${basename(var.layer)} is compiled for ${join(", ", local.compiled_for.layer)}, but runtime.name is ${var.runtime.name}: run make package PYTHON_VERSION=${trimprefix(var.runtime.name, "python")} and name the layer that it builds."
+    }
+
+    precondition {
+      condition     = length(local.compiled_for.package) == 0 || contains(local.compiled_for.package, var.runtime.name)
+      error_message = "package ${basename(var.package)} is compiled for ${join(", ", local.compiled_for.package)}, but runtime.name is ${var.runtime.name}: make the package with PYTHON_VERSION=${trimprefix(var.runtime.name, "python")}."
     }
 
     precondition {

@@ -100,8 +100,20 @@ variable "package" {
   }
 }
 
+variable "handler" {
+  description = "Where the package begins: module.function."
+  type        = string
+  nullable    = false
+  default     = "handler.handler"
+
+  validation {
+    condition     = can(regex("^[A-Za-z_][A-Za-z0-9_/]*(\\.[A-Za-z_][A-Za-z0-9_]*)+$", var.handler))
+    error_message = "handler must be module.function, such as app.main."
+  }
+}
+
 variable "layer" {
-  description = "Zip of the layer, of runtime.architecture."
+  description = "Zip of the layer, of runtime.name and runtime.architecture."
   type        = string
   nullable    = false
 
@@ -118,7 +130,7 @@ variable "runtime" {
   type = object({
     name                    = optional(string, "python3.13")
     architecture            = optional(string, "x86_64")
-    handler                 = optional(string, "handler.handler")
+    handler                 = optional(string)
     memory_mb               = optional(number, 256)
     timeout_seconds         = optional(number, 15)
     extra_layers            = optional(list(string), [])
@@ -130,6 +142,12 @@ variable "runtime" {
   validation {
     condition     = contains(["arm64", "x86_64"], var.runtime.architecture)
     error_message = "runtime.architecture must be arm64 or x86_64."
+  }
+
+  # Terraform would leave an attribute that there is no more out without a word.
+  validation {
+    condition     = var.runtime.handler == null
+    error_message = "runtime.handler is now the argument handler, beside package."
   }
 
   validation {

@@ -22,6 +22,18 @@ REFUSALS: Refusals = {
         {"runtime": {"architecture": "arm64"}},
         "run make package ARCH=arm64",
     ),
+    "layer_of_another_python": (
+        {"layer": "layer-python3.12-x86_64.zip"},
+        "is compiled for python3.12, but runtime.name is python3.13: run make package PYTHON_VERSION=3.13",
+    ),
+    "layer_of_another_python_one_byte_on": ({"layer": "compiled-1.zip"}, "is compiled for python3.12, but"),
+    "layer_of_another_python_two_bytes_on": ({"layer": "compiled-2.zip"}, "is compiled for python3.12, but"),
+    "package_of_another_python": (
+        {"package": "layer-python3.12-x86_64.zip"},
+        "is compiled for python3.12, but runtime.name is python3.13: make the package with PYTHON_VERSION=3.13",
+    ),
+    "handler": ({"handler": "app:main"}, "handler must be module.function"),
+    "handler_in_its_old_place": ({"runtime": {"handler": "app.main"}}, "is now the argument handler"),
     "memory": ({"runtime": {"memory_mb": 64}}, "must be from 128 to 10240"),
     "long_timeout": ({"runtime": {"timeout_seconds": 901}}, "must be at most 900"),
     "six_layers": ({"runtime": {"extra_layers": ["arn"] * 5}}, "must be at most four"),
@@ -113,6 +125,12 @@ def plan() -> Plan:
             },
         },
         provisioned={"runtime": {"provisioned_concurrency": 5}},
+        python312={
+            "handler": "shop/app.main",
+            "layer": "layer-python3.12-x86_64.zip",
+            "package": "compiled-1.zip",
+            "runtime": {"name": "python3.12"},
+        },
     )
 
 
@@ -203,6 +221,12 @@ def test_it_may_start_from_a_snapshot_and_be_traced_on_arm(plan: Plan) -> None:
     assert function["snap_start"][0]["apply_on"] == "PublishedVersions"
     assert function["tracing_config"] == [{"mode": "Active"}]
     assert plan["module.arm.aws_lambda_layer_version.main"]["compatible_architectures"] == ["arm64"]
+
+
+def test_a_layer_and_a_package_of_the_runtime_s_python_are_taken(plan: Plan) -> None:
+    function = plan["module.python312.aws_lambda_function.main"]
+    assert (function["runtime"], function["handler"]) == ("python3.12", "shop/app.main")
+    assert plan["module.python312.aws_lambda_layer_version.main"]["compatible_runtimes"] == ["python3.12"]
 
 
 def test_environments_may_be_kept_started(plan: Plan) -> None:

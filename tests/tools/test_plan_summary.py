@@ -110,7 +110,17 @@ CUTS = [
         "loses 1 ingress rules",
     ),
 ]
+CODE = {"filename": "./../../build/output/function-users.zip", "handler": "app.main"}
+SWAPS = [
+    (
+        change("aws_lambda_function", UPDATE, CODE, {"filename": "output/function.zip", "handler": "handler.handler"}),
+        "app.main of function-users.zip → handler.handler of function.zip",
+    ),
+    (change("aws_lambda_function", UPDATE, CODE, CODE | {"handler": "app.other"}), "→ app.other of function-users.zip"),
+]
 HARMLESS = [
+    change("aws_lambda_function", UPDATE, CODE | {"source_code_hash": "a"}, CODE | {"source_code_hash": "b"}),
+    change("aws_lambda_function", UPDATE, CODE, CODE | {"filename": "elsewhere/function-users.zip"}),
     instance(multi_az=True),
     instance(allocated_storage=40),
     instance(backup_retention_period=30),
@@ -137,7 +147,7 @@ BOTH = {"aws_db_instance", "aws_rds_cluster"}  # of which a deletion is told und
     ("heading", "given", "said"),
     [
         (heading, given, said)
-        for heading, table in (("loses_data", LOSES), ("restarts", RESTARTS), ("cuts", CUTS))
+        for heading, table in (("loses_data", LOSES), ("restarts", RESTARTS), ("cuts", CUTS), ("swaps", SWAPS))
         for given, said in table
     ],
 )
@@ -146,7 +156,9 @@ def test_what_follows_is_told_with_its_address(heading: str, given: dict[str, An
     [found] = getattr(summary, heading)
     assert said in found.what
     assert found.address == given["address"]
-    others = [name for name in ("loses_data", "restarts", "cuts") if name != heading and getattr(summary, name)]
+    others = [
+        name for name in ("loses_data", "restarts", "cuts", "swaps") if name != heading and getattr(summary, name)
+    ]
     assert others == (["cuts"] if heading == "loses_data" and given["type"] in BOTH and found.what[0] in "dr" else [])
 
 

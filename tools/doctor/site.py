@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.account import Place, place
+from tools.declaration import declaration
 from tools.outputs import values
 
 T = TypeVar("T")
@@ -182,6 +183,10 @@ class Site:
         if MARK not in variables(self.function):
             raise NotJudged(
                 f"{self.function['FunctionName']} has no {MARK}, so it is not asked: see docs/library.md#diagnosis."
+            )
+        if (own := declaration(self.root)) and not Path(own["FUNCTION"], "diagnosis.py").exists():
+            raise NotJudged(
+                f"{own['FUNCTION']} has no diagnosis.py, so it is not asked: see docs/functions.md#diagnosis."
             )
         return self._ask(self.output(FUNCTION), self.function, DIAGNOSE_FUNCTION)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tools.declaration import OVERRIDE
 from tools.doctor import access, database, deployed, inside, network, watched
 from tools.doctor.finding import Finding
 from tools.doctor.site import FunctionFailed, Gone, NotJudged, Site
@@ -111,6 +112,17 @@ def test_a_function_without_the_mark_is_never_sent_the_event() -> None:
     variables = {"Variables": {"PGHOST": "host"}}
     site = Described({}, function=FUNCTION | {"Environment": variables})
     with pytest.raises(NotJudged, match="DB_DIAGNOSE"):
+        _ = site.view
+
+
+def test_a_function_of_the_environment_s_own_without_diagnosis_is_never_sent_it(tmp_path: Path) -> None:
+    own = tmp_path / "shop"
+    own.mkdir()
+    declared = {"//": {"FUNCTION": str(own), "HANDLER": "app.main"}}
+    (tmp_path / OVERRIDE).write_text(json.dumps(declared))
+    site = Described({}, function=FUNCTION)
+    site.root = tmp_path
+    with pytest.raises(NotJudged, match="has no diagnosis"):
         _ = site.view
 
 
