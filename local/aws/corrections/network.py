@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule
 from moto.ec2.models.subnets import SubnetBackend
 from moto.ec2.models.vpcs import VPCBackend
+from moto.ec2.responses import EC2Response
 
 from local.aws.moto import Method, Moto
 
@@ -20,6 +22,17 @@ def correct(moto: Moto) -> None:
     private_names_need_the_dns_of_the_vpc(moto)
     interfaces_are_held_by_a_service(moto)
     what_an_interface_uses_cannot_be_deleted(moto)
+    calls_take_turns(moto)
+
+
+def calls_take_turns(moto: Moto) -> None:
+    """moto's EC2 iterates over dictionaries that other requests change: Terraform sends ten at once."""
+    turn = threading.RLock()
+
+    @moto.around(EC2Response, "call_action")
+    def call(original: Method, self: Any) -> Any:
+        with turn:
+            return original(self)
 
 
 def security_group_rules_keep_their_description(moto: Moto) -> None:
