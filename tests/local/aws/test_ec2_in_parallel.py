@@ -7,7 +7,6 @@ from typing import Any
 
 from moto.ec2.models import ec2_backends
 
-from local.aws.control_plane import ControlPlane
 from tests.local.account import Account
 
 
@@ -20,7 +19,7 @@ class Slow(dict[str, Any]):
             yield value
 
 
-def test_groups_are_created_side_by_side(plane: ControlPlane, account: Account) -> None:
+def test_groups_are_created_side_by_side(account: Account) -> None:
     vpc = account.ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
     groups = ec2_backends["123456789012"]["us-east-1"].groups
     groups[vpc] = Slow(groups[vpc])
