@@ -244,7 +244,6 @@ def test_nothing_is_lost_or_doubled_whatever_becomes_of_the_pooler(pooled, pgbou
     counts = ledger.compare(rows_kept(server))
     print(counts, dict(ledger.errors))  # shown by pytest -s, and when it fails
     assert counts["lost"] == counts["doubled"] == counts["kept_though_refused"] == 0
-    assert counts["acknowledged"] > 200
     assert counts["refused"] + counts["in_doubt"] > 0, "no fault met a transaction"
 
 
