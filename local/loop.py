@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+import uvloop
 
 T = TypeVar("T")
 
@@ -12,7 +14,7 @@ class LoopThread:
     """Run an event loop in a thread of its own, from construction until `stop`."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="listeners", daemon=True)
         self._thread.start()
 
@@ -26,3 +28,19 @@ class LoopThread:
 def run_in(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in the loop of another thread and return what it returns."""
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+
+def call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
+    """Call a function in the loop of another thread, or in this one's; return when it is done."""
+
+    async def call() -> None:
+        function(*arguments)
+
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        function(*arguments)
+    else:
+        run_in(loop, call())

@@ -1,7 +1,6 @@
 """PostgreSQL's protocol 3.0: its messages, a connection they arrive on, and the listener that accepts connections."""
 
 import asyncio
-import asyncio.sslproto
 import contextlib
 import hashlib
 import logging
@@ -26,10 +25,6 @@ _LONGEST_STARTUP = 10_000  # PostgreSQL's own limit
 _LONGEST_MESSAGE = 1 << 20  # while a connection is made; later ones are relayed in pieces
 _HANDSHAKE_TIMEOUT_SECONDS = 20.0
 _LENGTH = struct.Struct("!i")
-
-# Each end of TLS keeps a buffer of this size, and each read asks for as much, though a record never holds more than
-# 16 KiB. Of asyncio's own 256 KiB a thousand clients take 250 MiB.
-asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
 
 AUTHENTICATION_OK = 0
 AUTHENTICATION_CLEARTEXT = 3
@@ -131,8 +126,7 @@ class Connection(asyncio.Protocol):
         self._lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport  # type: ignore[assignment]
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:

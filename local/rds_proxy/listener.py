@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..certificates import HostCertificate
 from ..credentials import Directory
-from ..loop import run_in
+from ..loop import call_in, run_in
 from ..postgres import wire
 from ..postgres.token_login import TokenLogin, now
 from .counts import Counts
@@ -121,11 +121,11 @@ class ProxyListener(wire.Listener):
 
     def configure(self, settings: ProxySettings) -> None:
         """Apply other settings to whatever begins from now on."""
-        self._loop.call_soon_threadsafe(self._configure, settings)
+        call_in(self._loop, self._configure, settings)
 
     def register(self, target: Target | None) -> None:
         """Set or take away the target of the default target group."""
-        self._loop.call_soon_threadsafe(self.pool.register, target)
+        call_in(self._loop, self.pool.register, target)
 
     @property
     def sessions(self) -> set[Session]:

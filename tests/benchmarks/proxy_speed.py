@@ -23,8 +23,8 @@ from pathlib import Path
 
 from local.certificates import Certificates
 from local.postgres import wire
-from local.postgres.server import PostgresServer, free_port
-from tests.waiting import await_that
+from local.postgres.server import PostgresServer
+from local.storm.pgbouncer import PROGRAM, PgBouncer
 
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 PASSWORD = "application"  # noqa: S105
@@ -54,14 +54,14 @@ def main() -> int:
 
 def speed(database: PostgresServer, certificates: Certificates, port: int, process: subprocess.Popen[str]) -> list[str]:
     """Print the rates; return which goals were missed."""
-    pgbench, pooler = shutil.which("pgbench", path=PATH), shutil.which("pgbouncer", path=PATH)
+    pgbench = shutil.which("pgbench", path=PATH)
     if pgbench is None:
         print("no pgbench on this machine: rates are not measured")
         return []
     # The tables of pgbench, directly, as their owner.
     run_pgbench(pgbench, database.port, "-i", "-q", "-s", "2")
     failed = []
-    with pgbouncer(pooler, database, certificates) as other:
+    with pgbouncer(database, certificates) as other:
         poolers = {"the stand-in": Pooler(port, process.pid)} | ({"PgBouncer": other} if other else {})
         for protocol in PROTOCOLS:
             print(
@@ -212,50 +212,24 @@ def stand_in(url: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
 
 
 @contextlib.contextmanager
-def pgbouncer(program: str | None, database: PostgresServer, certificates: Certificates) -> Iterator[Pooler | None]:
+def pgbouncer(database: PostgresServer, certificates: Certificates) -> Iterator[Pooler | None]:
     """Start PgBouncer with TLS and passwords on both sides, if it is installed."""
-    if program is None:
+    if PROGRAM is None:
         yield None
         return
-    installation = database._installation  # PgBouncer, too, does not run as root
-    folder, port = installation.make_folder(), free_port()
-    certificate = certificates.host("proxy", "localhost")
-    files = {
-        "client.pem": certificate.certificate.read_text(),
-        "client.key": certificate.key.read_text(),
-        "server-ca.pem": certificates.ca_file("rds").read_text(),
-        "users.txt": f'"app" "{PASSWORD}"\n',
-        "pgbouncer.ini": f"""
-[databases]
-app = host=127.0.0.1 port={database.port}
-
-[pgbouncer]
-pool_mode = transaction
-default_pool_size = {POOL}
-max_client_conn = 200
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = {folder}/users.txt
-client_tls_sslmode = require
-client_tls_cert_file = {folder}/client.pem
-client_tls_key_file = {folder}/client.key
-server_tls_sslmode = verify-full
-server_tls_ca_file = {folder}/server-ca.pem
-""",
-    }
-    for name, content in files.items():
-        installation.write(folder / name, content)
-    with (folder / "log").open("wb") as log:
-        process = installation.spawn([program, str(folder / "pgbouncer.ini")], folder=folder, output=log)
+    settings = {"default_pool_size": POOL, "max_client_conn": 200, "server_tls_sslmode": "verify-full"}
+    pooler = PgBouncer(
+        certificates.host("proxy", "localhost"),
+        certificates.ca_file("rds"),
+        database.port,
+        users={"app": PASSWORD},
+        settings=settings,
+    )
     try:
-        await_that(lambda: b"process up" in (folder / "log").read_bytes())
-        yield Pooler(port, process.pid)
+        pooler.start()
+        yield Pooler(pooler.port, pooler.pid)
     finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder)
+        pooler.stop()
 
 
 def resident_mib(process: subprocess.Popen[str]) -> float:

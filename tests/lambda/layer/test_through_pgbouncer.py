@@ -8,11 +8,7 @@ The stand-in for RDS Proxy was written here, and so shares what we take to be tr
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
-import socket
-import subprocess
 import threading
 import time
 import uuid
@@ -22,13 +18,12 @@ import psycopg2
 import pytest
 from lambda_postgres import ConnectionLost, Keeper, PoolExhausted
 
-from local.postgres.server import free_port
+from local.storm.pgbouncer import PROGRAM, PgBouncer
 from tests.waiting import await_that
 
 from .support import HOST, terminate_backends
 from .writers import Ledger, rows_kept, write
 
-PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
 POOL_SIZE = 3
 CLIENTS = 8
 
@@ -247,76 +242,22 @@ def test_nothing_is_lost_or_doubled_whatever_becomes_of_the_pooler(pooled, pgbou
     assert counts["refused"] + counts["in_doubt"] > 0, "no fault met a transaction"
 
 
-class PgBouncer:
+class Pooler(PgBouncer):
     """A pooler between the library and the server, with TLS and passwords on both sides."""
 
-    # The end of its input, which comes when the tests end however they do, ends the pooler: without a word to anyone.
-    RUN = '"$@" & read -r _; kill -KILL $!; wait'
-
     def __init__(self, server, certificates, password):
-        # As PostgreSQL: an unprivileged user, a private folder of that user, no reach of the terminal.
-        self._installation = server._installation
-        self._folder = self._installation.make_folder()
-        self._log = self._folder / "pgbouncer.log"
-        self._process = None
         self._root = certificates.ca_file("rds")
-        self.port = free_port()
-        certificate = certificates.host("rds", HOST)
-        files = {
-            "client.pem": certificate.certificate.read_text(),
-            "client.key": certificate.key.read_text(),
-            "server-ca.pem": self._root.read_text(),
-            "users.txt": f'"app" "{password}"\n"administrator" "administrator-password"\n',
-            "pgbouncer.ini": f"""
-[databases]
-app = host=127.0.0.1 port={server.port}
-
-[pgbouncer]
-pool_mode = transaction
-default_pool_size = {POOL_SIZE}
-listen_addr = 127.0.0.1
-listen_port = {self.port}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = {self._folder}/users.txt
-admin_users = administrator
-client_tls_sslmode = require
-client_tls_cert_file = {self._folder}/client.pem
-client_tls_key_file = {self._folder}/client.key
-server_tls_sslmode = verify-ca
-server_tls_ca_file = {self._folder}/server-ca.pem
-server_login_retry = 0.1
-""",
-        }
-        for name, content in files.items():
-            self._installation.write(self._folder / name, content)
-
-    def start(self):
-        with self._log.open("ab") as log:
-            self._process = self._installation.spawn(
-                ["/bin/sh", "-c", self.RUN, "sh", PROGRAM, str(self._folder / "pgbouncer.ini")],
-                folder=self._folder,
-                stdin=subprocess.PIPE,
-                output=log,
-            )
-        try:
-            await_that(self._listens)
-        except AssertionError:
-            self.kill()
-            pytest.fail(self._log.read_text())
-
-    def kill(self):
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
+        super().__init__(
+            certificates.host("rds", HOST),
+            self._root,
+            server.port,
+            users={"app": password, "administrator": "administrator-password"},
+            settings={"default_pool_size": POOL_SIZE, "admin_users": "administrator", "server_login_retry": 0.1},
+        )
 
     def restart(self):
         self.kill()
         self.start()
-
-    def stop(self):
-        self.kill()
-        shutil.rmtree(self._folder)
 
     def command(self, text):
         connection = psycopg2.connect(
@@ -333,17 +274,15 @@ server_login_retry = 0.1
             connection.autocommit = True
             connection.cursor().execute(text)
 
-    def _listens(self):
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
 
 @pytest.fixture
 def pgbouncer(server, certificates, secrets):
-    pooler = PgBouncer(server, certificates, secrets.password)
-    pooler.start()
-    yield pooler
-    pooler.stop()
+    pooler = Pooler(server, certificates, secrets.password)
+    try:
+        pooler.start()
+        yield pooler
+    finally:
+        pooler.stop()
 
 
 @pytest.fixture
