@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def data_folder() -> Iterator[None]:
-    """Keep what each server begins with a copy of: to make it takes a second, and the last server to stop removes it."""
+    """Keep what each server begins with a copy of, for all files: to make it takes a second."""
     installation = Installation.acquire(find_binaries())
     yield
     installation.release()

@@ -6,7 +6,7 @@ import copy
 from functools import cache
 from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam import models as iam
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
