@@ -2,9 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from local.postgres.installation import Installation, find_binaries
 
 
 def pytest_configure() -> None:
@@ -66,3 +69,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.nodeid.partition("::")[0] in APPLIED:
             item.add_marker("applied")
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder() -> Iterator[None]:
+    """Keep what each server begins with a copy of, for all files: to make it takes a second."""
+    installation = Installation.acquire(find_binaries())
+    yield
+    installation.release()

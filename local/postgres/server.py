@@ -155,6 +155,13 @@ class PostgresServer:
         finally:
             connection.close()
 
+    def create_database(self, name: str, owner: str) -> None:
+        statement = sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner))
+        if self.version >= 15:
+            statement += sql.SQL(" STRATEGY file_copy")  # to log each page takes four times the processor time
+        with self.administrator() as cursor:
+            cursor.execute(statement)
+
     def change_master_password(self, password: str) -> None:
         with self.administrator() as cursor:
             cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(self.master_user)), [password])
@@ -277,7 +284,7 @@ class PostgresServer:
                 # Since 16 CREATEROLE alone no longer grants a role made by others.
                 cursor.execute(sql.SQL("GRANT rds_iam TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE").format(master))
             if self.database != "postgres":
-                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), master))
+                self.create_database(self.database, self.master_user)
 
     def _end_process(self) -> None:
         process, self._process = self._process, None

@@ -1,5 +1,7 @@
 """The zips, made once for all tests."""
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -10,9 +12,16 @@ from tests.build.project import Project
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project in which every zip was made."""
-    project = Project.copy(tmp_path_factory.mktemp("packages") / "project")
-    project.make_all()
+    """A copy of the project in which every zip was made: by one worker for all, so no test writes there."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "packages"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "made").exists():
+            return Project(folder / "project")
+        project = Project.copy(folder / "project")
+        project.make_all()
+        (folder / "made").touch()
     return project
 
 

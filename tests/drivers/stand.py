@@ -70,7 +70,7 @@ class Stand:
         with self.server.administrator() as cursor:
             cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'")
             cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
-            cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
+            self.server.create_database(DATABASE, USER)
         if setup:
             with self.server.administrator(DATABASE) as cursor:
                 cursor.execute(setup)

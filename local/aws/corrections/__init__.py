@@ -20,6 +20,7 @@ from local.aws.corrections import (
     secrets,
     simulation,
     snapshots,
+    speed,
 )
 from local.aws.moto import Moto
 
@@ -41,6 +42,7 @@ _ROOMS = (
     snapshots,
     logs,
     simulation,
+    speed,
 )
 
 

@@ -45,8 +45,7 @@ class Target:
         self.user = f"app{number:04}"
         self.iam_user = f"{self.user}_iam"
         self.schema = f"schema{number:04}"
-        with server.administrator() as cursor:
-            cursor.execute(f"CREATE DATABASE {self.database} OWNER {server.master_user}")
+        server.create_database(self.database, server.master_user)
         self.master_secret = self.make_secret(json.dumps(MASTER))
         self.secret = self.make_secret()
         self.environment = {

@@ -506,7 +506,7 @@ def prepare(folder: Path) -> Iterator[Ground]:
         with server.administrator() as cursor:
             cursor.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
             for database in (DIRECT, THROUGH):
-                cursor.execute(f"CREATE DATABASE {database} OWNER {USER}")
+                server.create_database(database, USER)
         percent = 100 * SHARED_CONNECTIONS // server.max_connections + 1
         secret = Secret(USER, PASSWORD)
         proxy = ProxyListener(
