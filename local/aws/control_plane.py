@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from functools import cache
 from typing import Any
 
 from moto.awslambda.models import LambdaBackend
@@ -28,6 +29,8 @@ from local.aws.hooks.instances import tell
 from local.aws.iam import Iam
 from local.aws.moto import Moto, every
 from local.credentials import Credentials
+
+_backend_app = cache(create_backend_app)  # of a service: nothing of an account is in it
 
 
 class ControlPlane:
@@ -57,7 +60,7 @@ class ControlPlane:
         self._moto.set(CloudWatchBackend, "minute_seconds", self._metric_minute_seconds)
         hook(self._moto, self.events, iam=self.iam, refusals=self._refusals, runs=self.functions)
         port = listener.getsockname()[1]
-        moto = DomainDispatcherApplication(create_backend_app)
+        moto = DomainDispatcherApplication(_backend_app)
         application = Admission(moto, host=f"127.0.0.1:{port}", credentials=self._credentials_of)
         self._server = make_server(
             "127.0.0.1", port, application, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()

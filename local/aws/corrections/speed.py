@@ -6,7 +6,9 @@ import copy
 from functools import cache
 from typing import Any
 
+from moto.core import responses
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.utils import method_names_from_class
 from moto.iam import models as iam
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
@@ -20,6 +22,7 @@ def correct(moto: Moto) -> None:
     a_key_is_looked_up_where_there_are_keys(moto)
     policies_of_aws_are_read_once(moto)
     a_host_leads_to_a_service_once(moto)
+    a_class_is_searched_for_its_methods_once(moto)
 
 
 def a_key_is_looked_up_where_there_are_keys(moto: Moto) -> None:
@@ -56,3 +59,8 @@ def a_host_leads_to_a_service_once(moto: Moto) -> None:
         return original(self, host)
 
     moto.set(DomainDispatcherApplication, "get_backend_for_host", service)
+
+
+def a_class_is_searched_for_its_methods_once(moto: Moto) -> None:
+    """moto inspects the class of the service for each request."""
+    moto.set(responses, "method_names_from_class", cache(method_names_from_class))
