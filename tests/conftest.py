@@ -36,6 +36,7 @@ APPLIED = (
     "tests/local/test_rotation.py",
     "tests/terraform/test_failed_migration.py",
     "tests/examples/test_users_api.py",
+    "tests/examples/test_existing_database.py",
 )
 
 

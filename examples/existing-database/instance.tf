@@ -30,7 +30,7 @@ data "aws_db_instance" "main" {
     }
 
     postcondition {
-      condition     = var.master_secret_arn != null || length(self.master_user_secret) == 1
+      condition     = var.master_secret_arn != null || length(coalesce(self.master_user_secret, [])) == 1
       error_message = "master_secret_arn must be given: RDS does not manage the master password of ${var.identifier}. Put {\"username\": …, \"password\": …} into a secret, or let RDS manage it."
     }
 
@@ -92,7 +92,7 @@ locals {
   arn = split(":", local.instance.db_instance_arn)
 
   security_group_id = coalesce(var.security_group_id, local.instance.vpc_security_groups[0])
-  master_secret_arn = coalesce(var.master_secret_arn, one(local.instance.master_user_secret[*].secret_arn))
+  master_secret_arn = var.master_secret_arn != null ? var.master_secret_arn : local.instance.master_user_secret[0].secret_arn
 
   network = {
     vpc_id             = data.aws_db_subnet_group.main.vpc_id

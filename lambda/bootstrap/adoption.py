@@ -1,7 +1,7 @@
 """A schema that somebody else made: how it becomes the application's, with all that stands in it.
 
 Owners change and rows do not. Who owned something becomes a member of the schema's owner, so that what logs in as
-them goes on as before. What belongs to an extension stays as it is.
+them goes on as before. What belongs to an extension stays as it is, and so does what needs its owner's rights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,26 +43,28 @@ ORDER BY 1, 2
 # As ALTER calls it, where the catalog calls it otherwise.
 _KEYWORDS = {"statistics object": "STATISTICS"}
 
-# Code that runs with its owner's rights: a view that reads beyond the schema, a function that is told to.
-_RUNS_AS_OWNER = """
-SELECT DISTINCT 'view ' || viewed.oid::regclass, pg_get_userbyid(viewed.relowner) FROM pg_class viewed
-JOIN pg_rewrite ON ev_class = viewed.oid
-JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid AND refclassid = 'pg_class'::regclass
-JOIN pg_class source ON source.oid = refobjid
-WHERE viewed.relkind IN ('m', 'v') AND viewed.relnamespace = to_regnamespace(quote_ident(%(schema)s))
-AND source.relnamespace NOT IN (viewed.relnamespace, 'pg_catalog'::regnamespace)
-AND pg_get_userbyid(viewed.relowner) <> %(owner)s
-UNION ALL
-SELECT 'function ' || oid::regprocedure, pg_get_userbyid(proowner) FROM pg_proc
-WHERE prosecdef AND pronamespace = to_regnamespace(quote_ident(%(schema)s)) AND pg_get_userbyid(proowner) <> %(owner)s
-AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
-ORDER BY 1
+# What runs with its owner's rights and would not run with another's: a view that reads beyond the schema, a function
+# that is told to. It stays whose it is.
+_STAYS = """
+SELECT identified.type, identified.identity, pg_get_userbyid(owner)
+FROM (
+    SELECT 'pg_class'::regclass AS class, viewed.oid AS id, viewed.relowner AS owner FROM pg_class viewed
+        WHERE relkind IN ('m', 'v') AND relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND EXISTS (
+            SELECT FROM pg_rewrite JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
+            JOIN pg_class source ON refclassid = 'pg_class'::regclass AND source.oid = refobjid
+            WHERE ev_class = viewed.oid
+            AND source.relnamespace NOT IN (viewed.relnamespace, 'pg_catalog'::regnamespace))
+    UNION ALL SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc
+        WHERE prosecdef AND pronamespace = to_regnamespace(quote_ident(%(schema)s))
+) object, pg_identify_object(class, id, 0) identified
+WHERE pg_get_userbyid(owner) <> %(owner)s
+AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e')
+ORDER BY 1, 2
 """
 _RELATIONS = """
-SELECT format('%%I.%%I', nspname, relname), relkind = 'S'
+SELECT format('%%I.%%I', nspname, relname), relkind = 'S', pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = %(schema)s AND relkind IN ('f', 'm', 'p', 'r', 'S', 'v')
-AND (%(others)s AND pg_has_role(relowner, 'USAGE') OR relowner = ANY (%(owners)s::regrole[]::oid[])) ORDER BY 1
+WHERE nspname = %s AND relkind IN ('f', 'm', 'p', 'r', 'S', 'v') ORDER BY 1
 """
 _ACTS_FOR = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(%s, oid, 'USAGE'))"
 _NAMED_IN_A_REFUSAL = 5
@@ -123,7 +125,8 @@ def foreign(cursor: extensions.cursor, settings: Settings) -> list[Foreign]:
     )
     rows = cursor.fetchall()
     cursor.execute(_OBJECTS, named)
-    return [Foreign(*row) for row in (*rows, *cursor.fetchall())]
+    stays = _stays(cursor, settings) if (found := [Foreign(*row) for row in (*rows, *cursor.fetchall())]) else []
+    return [thing for thing in found if thing not in stays]
 
 
 def relations(cursor: extensions.cursor, settings: Settings) -> dict[str, list[str]]:
@@ -133,9 +136,11 @@ def relations(cursor: extensions.cursor, settings: Settings) -> dict[str, list[s
 
 
 def notes(cursor: extensions.cursor, settings: Settings) -> list[str]:
-    """Tell what an adoption changes without a statement of its own."""
-    cursor.execute(_RUNS_AS_OWNER, {"schema": settings.schema, "owner": settings.owner})
-    return [f"{what} ran with the rights of {owner}, and will with {settings.owner}'s" for what, owner in cursor]
+    """Tell what an adoption leaves to whoever has it."""
+    return [
+        f"{thing} stays {thing.owner}'s, with whose rights it runs: change it and grant on it as {thing.owner}"
+        for thing in _stays(cursor, settings)
+    ]
 
 
 def refuse_what_cannot_be_adopted(cursor: extensions.cursor, settings: Settings) -> None:
@@ -180,13 +185,19 @@ def _granted(cursor: extensions.cursor, settings: Settings, owners: Sequence[str
 def _by_kind(
     cursor: extensions.cursor, settings: Settings, owners: Sequence[str], *, others: bool
 ) -> dict[str, list[str]]:
-    quoted = [str(single(cursor, "SELECT quote_ident(%s)", owner)) for owner in owners]
-    cursor.execute(_RELATIONS, {"schema": settings.schema, "owners": quoted, "others": others})
-    found = cursor.fetchall()
-    return {
-        kind: [name for name, is_sequence in found if is_sequence is wanted]
-        for kind, wanted in (("TABLES", False), ("SEQUENCES", True))
-    }
+    """Return the relations of these owners that do not stay theirs; others: and those that the master may act for."""
+    stays = [thing.identity for thing in _stays(cursor, settings)] if owners else []
+    cursor.execute(_RELATIONS, [settings.schema])
+    kinds: dict[str, list[str]] = {"TABLES": [], "SEQUENCES": []}
+    for name, is_sequence, usable, owner in cursor.fetchall():
+        if (owner in owners and name not in stays) or (others and usable):
+            kinds["SEQUENCES" if is_sequence else "TABLES"].append(name)
+    return kinds
+
+
+def _stays(cursor: extensions.cursor, settings: Settings) -> list[Foreign]:
+    cursor.execute(_STAYS, {"schema": settings.schema, "owner": settings.owner})
+    return [Foreign(*row) for row in cursor.fetchall()]
 
 
 def _can_be_acted_for(cursor: extensions.cursor, role: str) -> bool:
