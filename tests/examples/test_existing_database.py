@@ -76,6 +76,8 @@ class ByHand:
             cursor.execute("SELECT id, (SELECT relowner::regrole::text FROM pg_class WHERE relname = 'orders')"
                            " FROM shop.orders UNION ALL SELECT id, NULL FROM public.used_by_others")  # fmt: skip
             rows = cursor.fetchall()
+        changing = ("LatestRestorableTime", "PreferredBackupWindow", "PreferredMaintenanceWindow")
+        instance = {name: value for name, value in instance.items() if name not in changing}
         return [instance, group["IpPermissions"], group["IpPermissionsEgress"], rows]
 
 
@@ -85,8 +87,6 @@ class Seen:
     let_in: list[int] = field(default_factory=list)
     answer: Any = None
     second_plan: str = ""
-    refused: str = ""
-    planned: dict[str, Any] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     after: list[Any] = field(default_factory=list)
