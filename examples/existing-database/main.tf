@@ -50,5 +50,6 @@ module "function" {
   migration            = module.bootstrap.migration
   package              = local.packages.function
   layer                = local.packages.layer
-  reserved_concurrency = 100
+  reserved_concurrency = 50
+  environment          = { DB_DIAGNOSE = "1" } # make doctor may ask the function what it sees
 }
