@@ -32,6 +32,7 @@ APPLIED = (
     "tests/terraform/test_second_apply.py",
     "tests/examples/test_own_function_applied.py",
     "tests/modules/test_alarms_go_off.py",
+    "tests/modules/test_database_adopted.py",
     "tests/modules/test_database_changes.py",
     "tests/modules/test_database_window.py",
     "tests/terraform/test_order_of_removal.py",
@@ -39,6 +40,7 @@ APPLIED = (
     "tests/local/test_rotation.py",
     "tests/terraform/test_failed_migration.py",
     "tests/examples/test_users_api.py",
+    "tests/examples/test_existing_database.py",
 )
 
 

@@ -4,8 +4,11 @@ Two functions with one schema would turn each other's passwords over. The commen
 that was restored elsewhere belongs to the function that comes first there.
 """
 
+from collections.abc import Iterator
+
 from psycopg2 import extensions, sql
 
+from .change import Change
 from .errors import RoleError
 from .settings import Settings
 
@@ -23,12 +26,13 @@ def refuse_another_s(cursor: extensions.cursor, settings: Settings) -> None:
         )
 
 
-def claim(cursor: extensions.cursor, settings: Settings) -> None:
-    """Write down that the schema is this function's; its ledger exists."""
+def claim(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    """Yield what writes down that the schema is this function's; its ledger exists then."""
     claimed = f"{settings.function} at {settings.host}"
     if _claimed(cursor, settings) != claimed:
         ledger = sql.Identifier("bootstrap", settings.schema)
-        cursor.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(ledger, sql.Literal(claimed)))
+        comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(ledger, sql.Literal(claimed))
+        yield Change(f"note that schema {settings.schema} is of {claimed}", (comment,))
 
 
 def _claimed(cursor: extensions.cursor, settings: Settings) -> str | None:

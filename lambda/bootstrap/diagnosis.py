@@ -15,7 +15,7 @@ from .database import connect, refusal
 from .errors import BootstrapError
 from .migration_files import Migration, pending
 from .migrator import applied_migrations, last_applied
-from .roles import changes
+from .preparation import preparation
 from .secret_store import Login, SecretStore
 from .settings import Settings, User
 
@@ -93,7 +93,7 @@ def _migrations(connection: extensions.connection, settings: Settings, read_file
 
 def _changes(connection: extensions.connection, settings: Settings) -> list[str]:
     with connection, connection.cursor() as cursor:
-        return [change.what for change in changes(cursor, settings)]
+        return [change.what for change in preparation(cursor, settings)]
 
 
 def _guarded(look: Callable[[], Any]) -> Any:

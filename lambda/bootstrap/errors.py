@@ -5,6 +5,7 @@ BootstrapError
 ├── SettingsError   an environment variable is missing or malformed; it is named
 ├── SecretError     a secret's value is no {"username": …, "password": …}
 ├── RoleError       a role or schema stands in the way that this function did not make; nothing was changed
+│   └── SchemaTakenError    the schema is somebody else's, and could be adopted
 ├── HistoryError    the files do not continue the recorded history; nothing was run
 ├── MigrationError  a statement failed; names file and line; its file was rolled back
 ├── LoginError      a user cannot log in with the password of its secret
@@ -30,6 +31,10 @@ class SecretError(BootstrapError):
 
 class RoleError(BootstrapError):
     """A role or a schema exists that this function did not make."""
+
+
+class SchemaTakenError(RoleError):
+    """The schema is somebody else's and is not to be adopted."""
 
 
 class HistoryError(BootstrapError):

@@ -10,20 +10,21 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from psycopg2 import extensions
 
-from .claim import claim, refuse_another_s
+from .claim import refuse_another_s
 from .database import connect, exclusive
 from .diagnosis import diagnose
-from .errors import BootstrapError, EventError, SettingsError
+from .errors import BootstrapError, EventError, SchemaTakenError, SettingsError
 from .log import log
 from .migration_files import Migration, pending, read_migrations
-from .migrator import applied_migrations, create_ledger, migrate, record
+from .migrator import applied_migrations, migrate, record
 from .passwords import ensure_login, login_works
-from .roles import changes
+from .preparation import preparation, remarks
 from .rotation import Rotation
 from .secret_store import Login, SecretStore
 from .settings import Settings, User, read_settings
@@ -83,22 +84,35 @@ def apply(settings: Settings, store: SecretStore) -> dict[str, Any]:
 
 
 def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
-    """Tell what apply would do, in a transaction that cannot write."""
+    """Tell what apply would do, in a transaction that cannot write, with each statement.
+
+    Where it would refuse because the schema is somebody else's: why, and what it would do to adopt it.
+    """
     files = read_migrations(MIGRATIONS)
+    refused = {}
     with closing(connect(settings, _master(settings, store))) as connection:
-        connection.set_session(readonly=True)
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection, connection.cursor() as cursor:
             refuse_another_s(cursor, settings)
             waiting = pending(files, applied_migrations(cursor, settings))
             for file in waiting:
                 file.check()
-            migrations = [file.name for file in waiting]
-            changed = [change.what for change in changes(cursor, settings)]
+            try:
+                found = list(preparation(cursor, settings))
+            except SchemaTakenError as error:
+                refused = {"refused": str(error)}
+                settings = replace(settings, adopt=True)
+                found = list(preparation(cursor, settings))
+            statements = [text.as_string(cursor) for change in found for text in change.statements]
+            remarked = remarks(cursor, settings)
     return {
+        **refused,
         "application_user": settings.application.name,
-        "migrations": migrations,
-        "changes": changed,
+        "migrations": [file.name for file in waiting],
+        "changes": [change.what for change in found],
         "passwords": [user.name for user in _password_users(settings) if not login_works(store, settings, user)],
+        "statements": statements,
+        "remarks": remarked,
     }
 
 
@@ -109,15 +123,13 @@ def _prepare(connection: extensions.connection, settings: Settings, files: Seque
         refuse_another_s(cursor, settings)
         for file in pending(files, applied_migrations(cursor, settings)):
             file.check()
-        for change in changes(cursor, settings):
+        for change in preparation(cursor, settings):
             for statement in change.statements:
                 cursor.execute(statement)
             log("changed", what=change.what)
             done.append(change.what)
-        create_ledger(cursor, settings)
-        claim(cursor, settings)
         # PostgreSQL only warns of a REVOKE that it did not do.
-        left = [change.what for change in changes(cursor, settings)]
+        left = [change.what for change in preparation(cursor, settings)]
         if left:
             raise BootstrapError(f"The master user may not {'; '.join(left)}.")
     return done

@@ -5,13 +5,14 @@ calls may be anything that the owner made, triggers and defaults among it; RESET
 but the owner's. The master's own session only keeps the lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
 from psycopg2 import extensions, sql
 
+from .change import Change
 from .database import connect, exclusive, held
 from .errors import HistoryError, MigrationError, RoleError
 from .indexes import IndexConflictError, clear_the_way, concurrent_index, require_valid
@@ -47,22 +48,25 @@ def last_applied(cursor: extensions.cursor, settings: Settings) -> tuple[str, st
     return (found[0], f"{found[1]:%Y-%m-%dT%H:%M:%SZ}") if found else None
 
 
-def create_ledger(cursor: extensions.cursor, settings: Settings) -> None:
-    """Make the application's table of applied files, which its owner may add to and nobody may change.
+def ledger(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
+    """Yield what makes the application's table of applied files, which its owner may add to and nobody may change.
 
     It stands in a schema of the master's, so that no application can put something else in its place.
     """
     if _ledger_exists(cursor, settings):
         return
-    cursor.execute("CREATE SCHEMA IF NOT EXISTS bootstrap")
     names = {"ledger": _ledger(settings), "owner": sql.Identifier(settings.owner)}
-    for statement in (
+    statements = (
+        "CREATE SCHEMA IF NOT EXISTS bootstrap",
         "CREATE TABLE {ledger} ("
         "name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
         "GRANT USAGE ON SCHEMA bootstrap TO {owner}",
         "GRANT SELECT, INSERT ON {ledger} TO {owner}",
-    ):
-        cursor.execute(sql.SQL(statement).format(**names))
+    )
+    yield Change(
+        f"make the record of migrations, bootstrap.{settings.schema}",
+        tuple(sql.SQL(statement).format(**names) for statement in statements),
+    )
 
 
 def migrate(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:

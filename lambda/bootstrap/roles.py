@@ -5,32 +5,20 @@ privileges, so that a new table is reachable at once; a table on which a migrati
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import extensions, sql
 
-from .errors import RoleError
-from .settings import UNLIMITED, Settings, User
+from .adoption import adoption, refuse_what_cannot_be_adopted, relations
+from .change import Change, change, first, single
+from .errors import RoleError, SchemaTakenError
+from .settings import NO_PRIVILEGES, PRIVILEGES, UNLIMITED, Settings, User
 
-# What a user may do with the tables and the sequences of the schema.
-_PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {
-    "write": ({"SELECT", "INSERT", "UPDATE", "DELETE"}, {"SELECT", "USAGE"}),
-    "read": ({"SELECT"}, {"SELECT"}),
-}
-_NONE: tuple[set[str], set[str]] = (set(), set())  # of those who act as another role
 _ATTRIBUTES = "rolcanlogin, rolinherit, rolcreatedb, rolcreaterole, rolsuper"
 _LOGIN_ONLY = (True, False, False, False, False)
 # What a role is for, as its comment begins.
 _KINDS = {"write": "application", "application": "application by IAM", "read": "user", "migrate": "user"}
 # Parameters that PostgreSQL stores as a list of quoted names.
 _QUOTED_LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
-
-
-@dataclass(frozen=True)
-class Change:
-    what: str
-    statements: tuple[sql.Composable, ...]
 
 
 def changes(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
@@ -41,6 +29,7 @@ def changes(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
     _refuse_what_is_not_ours(cursor, settings)
     yield from _owner(cursor, settings)
     yield from _schema(cursor, settings)
+    yield from adoption(cursor, settings)
     for user in settings.users:
         yield from _login(cursor, settings, user)
         yield from _memberships(cursor, settings, user)
@@ -50,19 +39,19 @@ def changes(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
 
 
 def _owner(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
-    if not _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", settings.owner):
-        yield _change(f"make role {settings.owner}", "CREATE ROLE {} NOLOGIN", settings.owner)
+    if not single(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", settings.owner):
+        yield change(f"make role {settings.owner}", "CREATE ROLE {} NOLOGIN", settings.owner)
         membership = False
     else:
-        membership = _value(cursor, "SELECT pg_has_role(current_user, %s, 'USAGE')", settings.owner)
+        membership = single(cursor, "SELECT pg_has_role(current_user, %s, 'USAGE')", settings.owner)
     if not membership:
         # Since PostgreSQL 16 a role's maker may grant it, to itself too, but does not act for it.
-        yield _change(f"join {settings.owner}", "GRANT {} TO CURRENT_USER", settings.owner)
+        yield change(f"join {settings.owner}", "GRANT {} TO CURRENT_USER", settings.owner)
     yield from _marked(cursor, settings, settings.owner, "owner")
-    if not _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", settings.deployer):
-        yield _change(f"make role {settings.deployer}", "CREATE ROLE {} NOLOGIN NOINHERIT", settings.deployer)
+    if not single(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", settings.deployer):
+        yield change(f"make role {settings.deployer}", "CREATE ROLE {} NOLOGIN NOINHERIT", settings.deployer)
     if settings.owner not in _held_by(cursor, settings.deployer):
-        yield _change(
+        yield change(
             f"let {settings.deployer} act as {settings.owner}", "GRANT {} TO {}", settings.owner, settings.deployer
         )
     yield from _marked(cursor, settings, settings.deployer, "migrations")
@@ -70,37 +59,54 @@ def _owner(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
 
 def _schema(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
     schema, owner = settings.schema, settings.owner
-    if not _value(cursor, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)", schema):
-        yield _change(f"make schema {schema}", "CREATE SCHEMA {} AUTHORIZATION {}", schema, owner)
+    if not single(cursor, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)", schema):
+        yield change(f"make schema {schema}", "CREATE SCHEMA {} AUTHORIZATION {}", schema, owner)
     creates = (
         "SELECT EXISTS (SELECT FROM pg_database, aclexplode(datacl) JOIN pg_roles ON pg_roles.oid = grantee"
         " WHERE datname = current_database() AND rolname = %s AND privilege_type = 'CREATE')"
     )
-    if not _value(cursor, creates, owner):
+    if not single(cursor, creates, owner):
         # What CREATE EXTENSION asks for a trusted extension.
-        yield _change(
+        yield change(
             f"let {owner} create in database {settings.database}",
             "GRANT CREATE ON DATABASE {} TO {}",
             settings.database,
             owner,
         )
-    public = (
+    if _public_is_open(cursor) and not in_public(cursor):
+        yield change("close schema public", "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+
+
+def _public_is_open(cursor: extensions.cursor) -> bool:
+    open_to_all = (
         "SELECT EXISTS (SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))"
         " WHERE nspname = 'public' AND grantee = 0)"
     )
-    if _value(cursor, public):
-        yield _change("close schema public", "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    return bool(single(cursor, open_to_all))
+
+
+def in_public(cursor: extensions.cursor) -> int:
+    """Count what stands in the schema public while it is open: others may use it, so it stays so."""
+    if not _public_is_open(cursor):
+        return 0
+    used = (
+        "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = public.oid AND relkind <> 'i')"
+        " + (SELECT count(*) FROM pg_proc WHERE pronamespace = public.oid)"
+        " + (SELECT count(*) FROM pg_type WHERE typnamespace = public.oid AND typrelid = 0 AND typelem = 0)"
+        " FROM pg_namespace public WHERE nspname = 'public'"
+    )
+    return int(single(cursor, used))
 
 
 def _login(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
     cursor.execute(f"SELECT {_ATTRIBUTES} FROM pg_roles WHERE rolname = %s", [user.name])  # noqa: S608
     attributes = cursor.fetchone()
     if not attributes:
-        yield _change(f"make user {user.name}", "CREATE ROLE {} LOGIN NOINHERIT", user.name)
+        yield change(f"make user {user.name}", "CREATE ROLE {} LOGIN NOINHERIT", user.name)
     elif attributes != _LOGIN_ONLY:
-        yield _change(f"limit user {user.name}", "ALTER ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE", user.name)
+        yield change(f"limit user {user.name}", "ALTER ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE", user.name)
     limited = "SELECT coalesce((SELECT rolconnlimit FROM pg_roles WHERE rolname = %s), -1)"  # a new role's is -1
-    if _value(cursor, limited, user.name) != user.connection_limit:
+    if single(cursor, limited, user.name) != user.connection_limit:
         limit = sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(
             sql.Identifier(user.name), sql.Literal(user.connection_limit)
         )
@@ -132,12 +138,12 @@ def _memberships(cursor: extensions.cursor, settings: Settings, user: User) -> I
             (sql.SQL("GRANT rds_iam TO {}").format(name), sql.SQL("ALTER ROLE {} PASSWORD NULL").format(name)),
         )
     if user.auth == "password" and "rds_iam" in held:
-        yield _change(f"log {user.name} in by password", "REVOKE rds_iam FROM {}", user.name)
+        yield change(f"log {user.name} in by password", "REVOKE rds_iam FROM {}", user.name)
     for role in (settings.owner, settings.application.name):
         if role == settings.acts_as(user) and role not in held:
-            yield _change(f"let {user.name} act as {role}", "GRANT {} TO {}", role, user.name)
+            yield change(f"let {user.name} act as {role}", "GRANT {} TO {}", role, user.name)
         if role != settings.acts_as(user) and role in held:
-            yield _change(f"stop {user.name} acting as {role}", "REVOKE {} FROM {}", role, user.name)
+            yield change(f"stop {user.name} acting as {role}", "REVOKE {} FROM {}", role, user.name)
 
 
 def _held_by(cursor: extensions.cursor, role: str) -> set[str]:
@@ -152,24 +158,28 @@ def _held_by(cursor: extensions.cursor, role: str) -> set[str]:
 
 
 def _privileges(cursor: extensions.cursor, settings: Settings, user: User) -> Iterator[Change]:
-    tables, sequences = _PRIVILEGES.get(user.access, _NONE)
+    tables, sequences = PRIVILEGES.get(user.access, NO_PRIVILEGES)
     usage = {"USAGE"} if tables else set()
     if _granted(cursor, settings, user) == {"schema": usage, "tables": tables, "sequences": sequences}:
         return
     wanted = (("SCHEMA", usage), ("TABLES", tables), ("SEQUENCES", sequences))
+    there = relations(cursor, settings)
     names = {
         "schema": sql.Identifier(settings.schema),
         "owner": sql.Identifier(settings.owner),
         "user": sql.Identifier(user.name),
+        "TABLES": sql.SQL(", ".join(there["TABLES"])),
+        "SEQUENCES": sql.SQL(", ".join(there["SEQUENCES"])),
     }
     statements = []
     for kind, privileges in wanted:
-        objects = "SCHEMA {schema}" if kind == "SCHEMA" else f"ALL {kind} IN SCHEMA {{schema}}"
+        objects = "SCHEMA {schema}" if kind == "SCHEMA" else f"{kind.removesuffix('S')} {{{kind}}}"
         default = "" if kind == "SCHEMA" else "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} "
         listed = ", ".join(sorted(privileges))
-        statements.append(f"REVOKE ALL ON {objects} FROM {{user}}")
-        if listed:
-            statements.append(f"GRANT {listed} ON {objects} TO {{user}}")
+        if kind == "SCHEMA" or there[kind]:
+            statements.append(f"REVOKE ALL ON {objects} FROM {{user}}")
+            if listed:
+                statements.append(f"GRANT {listed} ON {objects} TO {{user}}")
         if default:
             statements.append(f"{default}REVOKE ALL ON {kind} FROM {{user}}")
         if default and listed:
@@ -230,7 +240,7 @@ def _as_stored(cursor: extensions.cursor, name: str, value: str) -> str:
     if name not in _QUOTED_LISTS:
         return value
     cursor.execute("SELECT string_agg(quote_ident(name), ', ') FROM unnest(%s) name", [_names(value)])
-    return str(_first(cursor))
+    return str(first(cursor))
 
 
 def _names(listed: str) -> list[str]:
@@ -259,9 +269,9 @@ def _removed(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
 
 def _refuse_what_is_not_ours(cursor: extensions.cursor, settings: Settings) -> None:
     """A role that somebody else made keeps its rights and its password; a schema keeps its owner."""
-    master = _value(cursor, "SELECT current_user")
+    master = single(cursor, "SELECT current_user")
     for role in (settings.owner, settings.deployer, *(user.name for user in settings.users)):
-        exists = _value(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", role)
+        exists = single(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", role)
         comment = _comment(cursor, role) or ""
         if exists and comment.endswith("made by its bootstrap function") and not comment.endswith(_mark(settings)):
             raise RoleError(
@@ -275,11 +285,13 @@ def _refuse_what_is_not_ours(cursor: extensions.cursor, settings: Settings) -> N
                 f" COMMENT ON ROLE \"{role}\" IS 'user {_mark(settings)}'"
             )
     cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s", [settings.schema])
-    if (found := cursor.fetchone()) and found[0] != settings.owner:
-        raise RoleError(
-            f"Schema {settings.schema!r} exists and belongs to {found[0]!r}: choose another application.schema. To hand"
-            f' the schema over: ALTER SCHEMA "{settings.schema}" OWNER TO "{settings.owner}"'
+    if (found := cursor.fetchone()) and found[0] != settings.owner and not settings.adopt:
+        raise SchemaTakenError(
+            f"Schema {settings.schema!r} exists and belongs to {found[0]!r}: choose another application.schema. To take"
+            ' it over, look at what the event {"action": "plan"} lists, and set application.adopt = true.'
         )
+    if settings.adopt:
+        refuse_what_cannot_be_adopted(cursor, settings)
     cursor.execute(
         "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = %s AND rolname <> %s",
         [f"{_KINDS['write']} {_mark(settings)}", settings.application.name],
@@ -294,18 +306,3 @@ def _refuse_what_is_not_ours(cursor: extensions.cursor, settings: Settings) -> N
 def _mark(settings: Settings) -> str:
     """Return the end of the comment by which a later run knows the roles that it made."""
     return f"of schema {settings.schema} in database {settings.database}, made by its bootstrap function"
-
-
-def _change(what: str, statement: str, *names: str) -> Change:
-    return Change(what, (sql.SQL(statement).format(*map(sql.Identifier, names)),))
-
-
-def _value(cursor: extensions.cursor, query: str, *arguments: str) -> Any:
-    cursor.execute(query, arguments)
-    return _first(cursor)
-
-
-def _first(cursor: extensions.cursor) -> Any:
-    row = cursor.fetchone()
-    assert row is not None
-    return row[0]

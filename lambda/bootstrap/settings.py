@@ -18,6 +18,13 @@ APPLICATION_SETTINGS = {
     "lock_timeout": "10s",
 }
 
+# What a user may do with the tables and the sequences of the schema.
+PRIVILEGES: dict[str, tuple[set[str], set[str]]] = {
+    "write": ({"SELECT", "INSERT", "UPDATE", "DELETE"}, {"SELECT", "USAGE"}),
+    "read": ({"SELECT"}, {"SELECT"}),
+}
+NO_PRIVILEGES: tuple[set[str], set[str]] = (set(), set())  # of those who act as another role
+
 UNLIMITED = -1  # as PostgreSQL writes it
 
 T = TypeVar("T")
@@ -57,6 +64,7 @@ class Settings:
     function: str  # this one's name
     schema: str
     users: tuple[User, ...]  # the application user comes first
+    adopt: bool = False  # whether a schema that somebody else made is taken over
 
     @property
     def owner(self) -> str:
@@ -109,6 +117,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         function=_read(environment, "AWS_LAMBDA_FUNCTION_NAME", str),
         schema=schema,
         users=(*application, *further),
+        adopt=_read(environment, "APPLICATION_ADOPT", _switch, default="0"),
     )
     for user in settings.users:
         if user.name == settings.owner:
@@ -164,6 +173,10 @@ def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _switch(text: str) -> bool:
+    return {"0": False, "1": True}[text]
 
 
 def _connection_limit(text: str) -> int:

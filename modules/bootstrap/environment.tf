@@ -30,6 +30,7 @@ locals {
         APPLICATION_SETTINGS   = jsonencode(local.application_settings)
       },
       local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user },
+      var.application.adopt ? { APPLICATION_ADOPT = "1" } : {},
       var.application.connection_limit == null ? {} : { APPLICATION_CONNECTION_LIMIT = tostring(var.application.connection_limit) },
       {
         FURTHER_USERS = jsonencode({

@@ -46,13 +46,14 @@ variable "database" {
 }
 
 variable "application" {
-  description = "The application's database user and its schema. connection_limit and settings, such as lock_timeout, are bound to each of its login roles."
+  description = "The application's database user and its schema. connection_limit and settings, such as lock_timeout, are bound to each of its login roles. adopt: take over a schema that somebody else made."
   nullable    = false
   default     = {}
   type = object({
     user     = optional(string, "app")
     schema   = optional(string, "app")
     settings = optional(map(string), {})
+    adopt    = optional(bool, false)
 
     connection_limit     = optional(number)
     statement_timeout_ms = optional(number)

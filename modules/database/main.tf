@@ -59,7 +59,8 @@ resource "aws_db_instance" "main" {
   monitoring_role_arn                   = aws_iam_role.monitoring.arn
 
   lifecycle {
-    ignore_changes       = [snapshot_identifier] # it matters only when the instance is made
+    # They count only when the instance is made; of the second see hashicorp/terraform-provider-aws#40870.
+    ignore_changes       = [snapshot_identifier, engine_lifecycle_support]
     replace_triggered_by = [terraform_data.life]
 
     precondition {
@@ -97,7 +98,7 @@ resource "terraform_data" "life" {
 }
 
 resource "aws_db_subnet_group" "main" {
-  name        = var.name
+  name        = coalesce(var.subnet_group_name, var.name)
   description = "Isolated subnets of ${var.name}"
   subnet_ids  = var.network.subnet_ids
 }

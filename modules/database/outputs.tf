@@ -46,8 +46,8 @@ output "master_user" {
 }
 
 output "master_secret_arn" {
-  description = "The master user's secret, made and rotated by RDS."
-  value       = aws_db_instance.main.master_user_secret[0].secret_arn
+  description = "The master user's secret, made and rotated by RDS. Null only in the plan that adopts an instance."
+  value       = one(aws_db_instance.main.master_user_secret[*].secret_arn)
 }
 
 output "key_arn" {

@@ -204,6 +204,12 @@ variable "restore_from_snapshot" {
   default     = null
 }
 
+variable "subnet_group_name" {
+  description = "Name of the DB subnet group. Null: that of the instance. An adopted instance keeps the group that it has."
+  type        = string
+  default     = null
+}
+
 variable "storage_key_arn" {
   description = "KMS key of storage and snapshots, kept outside. Null: the account's key aws/rds."
   type        = string

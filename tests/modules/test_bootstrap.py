@@ -133,13 +133,14 @@ def test_rotation_waits_for_the_first_value(plan: Plan) -> None:
 
 @pytest.fixture(scope="module")
 def standing() -> Plan:
-    limits = {"connection_limit": 40, "statement_timeout_ms": 5000, "settings": {"lock_timeout": "2s"}}
+    limits = {"connection_limit": 40, "statement_timeout_ms": 5000, "settings": {"lock_timeout": "2s"}, "adopt": True}
     return plan_standing("bootstrap", application=limits)
 
 
 def test_it_is_told_the_limits_of_the_application(standing: Plan) -> None:
     [environment] = standing["module.bootstrap.aws_lambda_function.migrator"]["environment"]
     assert environment["variables"]["APPLICATION_CONNECTION_LIMIT"] == "40"
+    assert environment["variables"]["APPLICATION_ADOPT"] == "1"
     settings = json.loads(environment["variables"]["APPLICATION_SETTINGS"])
     assert settings == {"lock_timeout": "2s", "statement_timeout": "5000ms"}
 
