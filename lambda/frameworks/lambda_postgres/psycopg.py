@@ -25,7 +25,7 @@ from psycopg.sql import Composable
 from psycopg2.extensions import TransactionRollbackError
 
 from .errors import NotConfigured
-from .keeper import Keeper
+from .keeper import _READ_ONLY, Keeper
 from .lending import Loan
 from .session import Session, State
 from .settings import Settings
@@ -162,6 +162,7 @@ class PsycopgSession(psycopg.Connection[Any]):
     def note_error(self, error: _Told) -> None:
         if error.pgcode == "25006" and not self.read_only:
             self.state.altered = "read-only server"
+            self.state.on_standby = self.info.parameter_status("in_hot_standby") != "off"
 
 
 class PsycopgKeeper(Keeper):
@@ -172,9 +173,15 @@ class PsycopgKeeper(Keeper):
         self._session = _open_session
 
     def connection(
-        self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+        self,
+        context: Invocation | None = None,
+        *,
+        read_only: bool = False,
+        cursor_factory: Callable[..., Any] | None = None,
     ) -> AbstractContextManager[psycopg.Connection[Any]]:
         """Lend the connection in autocommit. See `Keeper.connection`."""
+        if read_only:
+            return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
         return _PsycopgLoan(self, context, cursor_factory)
 
     def run_transaction(
@@ -196,12 +203,12 @@ class PsycopgKeeper(Keeper):
                 ) as conn:
                     yield conn
             except psycopg.errors.Error as error:
-                if (error.sqlstate or "").startswith("40"):
+                if (error.sqlstate or "").startswith(("40", _READ_ONLY)):
                     raise _Conflict.of(error) from error
                 raise
 
         try:
-            return self._repeat(lend, work, context, read_only)
+            return self._repeater(read_only)._repeat(lend, work, context, read_only)
         except _Conflict as conflict:
             error = conflict.__cause__
         assert error is not None
@@ -259,6 +266,7 @@ class _Told:
 
     def __init__(self, error: psycopg.Error) -> None:
         self.pgcode, self.diag, self._text = error.sqlstate, error.diag, str(error)
+        self.add_note = error.add_note
 
     def __str__(self) -> str:
         return self._text
@@ -324,10 +332,13 @@ def _open(kind: type[psycopg.Connection[Any]], dsn: str) -> Any:
 
 
 def connection(
-    context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+    context: Invocation | None = None,
+    *,
+    read_only: bool = False,
+    cursor_factory: Callable[..., Any] | None = None,
 ) -> AbstractContextManager[psycopg.Connection[Any]]:
     """Lend this environment's connection, in autocommit. See `Keeper.connection`."""
-    return _keeper().connection(context, cursor_factory=cursor_factory)
+    return _keeper().connection(context, read_only=read_only, cursor_factory=cursor_factory)
 
 
 def transaction(

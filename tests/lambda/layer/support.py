@@ -168,14 +168,18 @@ class Relay:
                 client, _ = listener.accept()
             except OSError:
                 return  # no longer listening
-            try:
-                server = socket.create_connection(("127.0.0.1", self.target_port))
-            except OSError:
-                client.close()
-                continue
-            self._pairs.append((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+            self.adopt(client)
+
+    def adopt(self, client: socket.socket) -> None:
+        """Lead this client to the server."""
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target_port))
+        except OSError:
+            client.close()
+            return
+        self._pairs.append((client, server))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 
 
 def packets_can_be_dropped() -> bool:
