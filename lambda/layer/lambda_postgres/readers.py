@@ -32,7 +32,8 @@ _AWAY_SECONDS = 10.0  # after which a reader that failed is tried again, where t
 def reader_of(writer: Keeper) -> Reader:
     """Make the keeper of the reader, of the same driver as the writer's."""
     kind = type(writer)
-    return (Reader if kind is Keeper else type("Reader", (Reader, kind), {}))(writer)
+    made: type[Reader] = Reader if kind is Keeper else type("Reader", (Reader, kind), {})
+    return made(writer)
 
 
 class Reader(Keeper):

@@ -27,6 +27,8 @@ from lambda_postgres.log import Log
 from lambda_postgres.psycopg import PsycopgKeeper
 from psycopg.rows import dict_row
 
+from local.postgres.server import PostgresServer
+
 WRITE = "INSERT INTO ledger VALUES (gen_random_uuid(), %s)"
 
 
@@ -309,3 +311,45 @@ def test_what_libpq_is_told_is_what_psycopg2_tells_it(keeper, settings):
     missing = {name for name, value in told.items() if name != "password" and used.get(name) != str(value)}
     # The first is counted by psycopg itself, the second is unknown to a libpq without GSSAPI, as in psycopg's wheel.
     assert missing <= {"connect_timeout", "gssencmode"}
+
+
+def test_read_only_work_goes_to_the_reader(settings, server, certificates):
+    reader = "app.cluster-ro-abcdefghijkl.eu-central-1.rds.amazonaws.com"
+    standby = PostgresServer.start_standby(server, name="reader", host_name=reader, certificates=certificates)
+    keeper = PsycopgKeeper(settings._replace(reader_host=reader, reader_port=standby.port))
+
+    def ask(conn):
+        return conn.execute("SELECT pg_is_in_recovery()").fetchone()[0]
+
+    try:
+        with keeper.connection(read_only=True) as conn:
+            assert isinstance(conn, psycopg.Connection)
+            assert ask(conn)
+        assert keeper.run_transaction(ask, read_only=True)
+        assert not keeper.run_transaction(ask)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as caught, keeper.connection(read_only=True) as conn:
+            write(conn)
+        assert reader in caught.value.__notes__[0]
+    finally:
+        keeper.close()
+        standby.stop()
+
+
+def test_a_write_that_a_standby_refused_is_run_again_where_the_address_leads(settings, server, certificates, relay):
+    standby = PostgresServer.start_standby(server, name="demoted", host_name=settings.host, certificates=certificates)
+    relay.target_port = standby.port
+    keeper = PsycopgKeeper(settings._replace(port=relay.port))
+    tried = []
+
+    def work(conn):
+        tried.append(conn)
+        relay.target_port = server.port  # for the next connection
+        write(conn)
+
+    try:
+        standby.catch_up(server)
+        keeper.run_transaction(work)
+        assert (len(tried), rows(server)) == (2, 1)
+    finally:
+        keeper.close()
+        standby.stop()
