@@ -130,6 +130,7 @@ class Relay:
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._deaf: set[socket.socket] = set()
         self._listener: socket.socket | None = None
         self.port = 0
         self.listen()
@@ -154,8 +155,9 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
     def drop_packets(self) -> None:
-        """Let nothing more of the clients arrive: no data and, as the kernel drops it, no acknowledgement."""
+        """Let nothing more of the clients arrive, and nothing reach them: no data, no acknowledgement, no end."""
         for client, _ in self._pairs:
+            self._deaf.add(client)
             _deafen(client)
 
     def close(self) -> None:
@@ -179,7 +181,19 @@ class Relay:
             return
         self._pairs.append((client, server))
         for source, sink in ((client, server), (server, client)):
-            threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if sink in self._deaf:
+                    return
+                sink.sendall(data)
+        if sink in self._deaf:
+            return
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def packets_can_be_dropped() -> bool:
@@ -197,15 +211,6 @@ def _deafen(end: socket.socket) -> None:
     code = ctypes.create_string_buffer(nothing)
     program = struct.pack("HxxxxxxP", 1, ctypes.addressof(code))
     end.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER, Linux only
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
 
 
 class Clock:

@@ -334,7 +334,7 @@ def failover(pair, standby):
 
 
 def test_a_failover_under_load_loses_and_doubles_nothing(failover, settings):
-    """The address leads to the demoted writer for a while; some connections are half-open."""
+    """Every connection is half-open; for a while the address leads to the old writer, which is a standby now."""
     ledger, stop = Ledger(), threading.Event()
     base = settings._replace(port=failover.address.port)
     both = base._replace(reader_host=READER, reader_port=failover.new.port)
@@ -351,7 +351,6 @@ def test_a_failover_under_load_loses_and_doubles_nothing(failover, settings):
         failover.promote()
         time.sleep(0.5)
         failover.move_address()
-        failover.address.cut()
         _await_more(ledger, 40)
     finally:
         stop.set()
@@ -359,6 +358,8 @@ def test_a_failover_under_load_loses_and_doubles_nothing(failover, settings):
             writer.join()
     told = ledger.compare(rows_kept(failover.new))
     assert (told["lost"], told["doubled"], told["kept_though_refused"]) == (0, 0, 0), told
+    if packets_can_be_dropped():
+        assert told["refused"] + told["in_doubt"] > 0, "no writer met the failover"
 
 
 def _await_more(ledger, rows):
