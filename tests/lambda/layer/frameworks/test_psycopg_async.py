@@ -291,7 +291,9 @@ async def _copy(conn):
 
 
 async def _between_rows(conn):
-    async with conn.cursor().copy("COPY (SELECT pg_sleep(0.02) FROM generate_series(1, 200)) TO STDOUT") as copy:
+    async with conn.cursor().copy(
+        "COPY (SELECT repeat('x', 9000), pg_sleep(0.02) FROM generate_series(1, 200)) TO STDOUT"
+    ) as copy:
         async for _ in copy:
             await asyncio.sleep(5)
 
