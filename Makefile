@@ -300,7 +300,7 @@ storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_conn
 waits: .venv/tools/requirements.txt ## Compare the waits that make size tells with those that the stand-in for the proxy makes (3 minutes)
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/waits.py
 
-bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/frameworks.zip ## Measure cold starts, warm invocations and tokens beside their peers
+bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/function.zip examples ## Measure cold starts, warm invocations and tokens beside their peers
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
 
 proxy-speed: .venv/tools/requirements.txt ## Measure the stand-in for RDS Proxy beside PgBouncer, and the memory of 2,000 and 5,000 clients
