@@ -60,7 +60,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     for folder in TERRAFORM_FOLDERS:
         for main in sorted(ROOT.glob(f"{folder}/*/main.tf")):
             yield main.with_name("versions.tf"), (ROOT / "versions.tf").read_text()
-    yield ROOT / "modules/bootstrap/compiled_for.tf", (ROOT / "modules/function/compiled_for.tf").read_text()
+    for original in ROOT.glob("modules/function/compiled_for.tf"):
+        yield ROOT / "modules" / "bootstrap" / original.name, original.read_text()
     for readme in sorted(ROOT.glob("modules/*/README.md")):
         yield readme, module_readme(readme)
     yield PINNING, _with_part(PINNING, "what to write instead", advice.table())
