@@ -300,7 +300,7 @@ storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_conn
 waits: .venv/tools/requirements.txt ## Compare the waits that make size tells with those that the stand-in for the proxy makes (3 minutes)
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/waits.py
 
-bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/frameworks.zip ## Measure cold starts, warm invocations and tokens beside their peers
+bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/function.zip examples ## Measure cold starts, warm invocations and tokens beside their peers
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
 
 proxy-speed: .venv/tools/requirements.txt ## Measure the stand-in for RDS Proxy beside PgBouncer, and the memory of 2,000 and 5,000 clients
@@ -369,6 +369,13 @@ $(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
 # For a function that uses SQLAlchemy, psycopg 3 or Django: a second layer, for both architectures.
 frameworks: $(OUTPUT)/frameworks.zip ## Build the layer of the optional modules for SQLAlchemy, psycopg 3 and Django
 
+override EXAMPLES := $(patsubst examples/frameworks/%/handler.py,$(OUTPUT)/function-examples-frameworks-%.zip,$(wildcard examples/frameworks/*/handler.py))
+
+examples: $(OUTPUT)/frameworks.zip $(EXAMPLES) ## Build what examples/frameworks deploys: the second layer and a function for each framework
+
+$(EXAMPLES): $(OUTPUT)/function-examples-frameworks-%.zip: examples/frameworks/%/handler.py examples/frameworks/%/requirements.txt $(PACKAGER) | $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/frameworks.zip
+	@FUNCTION=$(<D) HANDLER= $(TOOLS)/python -m tools.own_function --arch x86_64 --python 3.13
+
 $(OUTPUT)/frameworks.zip: $(PACKAGER) $(call sources,lambda/frameworks)
 	@$(TOOLS)/python -m build.package frameworks
 
@@ -394,4 +401,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down frameworks proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours
+.PHONY: help demo demo-down frameworks examples proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours

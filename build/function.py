@@ -23,6 +23,9 @@ from build.finish import remove_leftovers
 
 HANDLER = "handler.handler"
 
+# The second layer, for functions that name it in runtime.extra_layers.
+_FRAMEWORKS = "frameworks.zip"
+
 _RUNTIME = layer.ROOT / ".venv" / "runtime" / "bin" / "python"
 _MACHINES = {"x86_64": ("x86_64", "AMD64"), "arm64": ("aarch64", "arm64")}
 
@@ -192,15 +195,39 @@ def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path
     environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     environment |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
     command = [python, "-I", "-B", "-c", _IMPORT, function.handler, *map(str, (tree, opt / "python", boto3))]
+    said = _run(function, command, tree, environment)
+    if (second := _second_layer(said)) and not (frameworks := layer_zip.with_name(_FRAMEWORKS)).exists():
+        said = f"{said}, of the second layer. First: make frameworks"
+    elif second:
+        with zipfile.ZipFile(frameworks) as archive:
+            archive.extractall(opt)
+        said = _run(function, command, tree, environment)
+        print(f"It imports {second} of {_FRAMEWORKS}: name that layer in the function's runtime.extra_layers.")
+    if said:
+        raise PackageError(f"{function.handler} does not import with Python {function.version}: {said}.")
+
+
+def _run(function: Function, command: list[str], tree: Path, environment: dict[str, str]) -> str:
+    """Return the last thing that a command which fails has said."""
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_IMPORT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise PackageError(f"{function.handler} was not imported within {_IMPORT_SECONDS} s.") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"]
-        raise PackageError(f"{function.handler} does not import with Python {function.version}: {lines[-1]}.")
+    return (
+        ""
+        if not done.returncode
+        else (done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"])[-1]
+    )
+
+
+def _second_layer(said: str) -> str | None:
+    """Return the module of the second layer that was missed."""
+    found = re.search(r"No module named '(lambda_postgres\.\w+)'", said)
+    name = found[1].rpartition(".")[2] if found else ""
+    folder = layer.ROOT / "lambda" / "frameworks" / "lambda_postgres"
+    return found[1] if found and ((folder / name).is_dir() or (folder / f"{name}.py").is_file()) else None
 
 
 def _native_python(function: Function) -> str | None:

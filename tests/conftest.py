@@ -31,6 +31,7 @@ APPLIED = (
     "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",
     "tests/examples/test_own_function_applied.py",
+    "tests/examples/test_frameworks_applied.py",
     "tests/modules/test_alarms_go_off.py",
     "tests/modules/test_database_adopted.py",
     "tests/modules/test_database_changes.py",

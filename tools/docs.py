@@ -2,8 +2,9 @@
 
 In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
 the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
-Each module and root gets a copy of versions.tf. A link would not survive an archive of the repository. docs/pinning.md
-has the table of what to write instead of a statement that pins, which the stand-in's reports repeat.
+Each module and root gets a copy of versions.tf, bootstrap one of function's compiled_for.tf. A link would not survive
+an archive of the repository. docs/pinning.md has the table of what to write instead of a statement that pins, which the
+stand-in's reports repeat.
 """
 
 import argparse
@@ -59,6 +60,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     for folder in TERRAFORM_FOLDERS:
         for main in sorted(ROOT.glob(f"{folder}/*/main.tf")):
             yield main.with_name("versions.tf"), (ROOT / "versions.tf").read_text()
+    for original in ROOT.glob("modules/function/compiled_for.tf"):
+        yield ROOT / "modules" / "bootstrap" / original.name, original.read_text()
     for readme in sorted(ROOT.glob("modules/*/README.md")):
         yield readme, module_readme(readme)
     yield PINNING, _with_part(PINNING, "what to write instead", advice.table())

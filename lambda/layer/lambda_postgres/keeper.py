@@ -412,30 +412,43 @@ class Keeper:
         context: Invocation | None,
         read_only: bool,
     ) -> T:
+        pause_after = self._repeating(context, read_only)
+        while True:
+            ended = False
+            try:
+                with lend() as conn:
+                    try:
+                        return work(conn)
+                    finally:  # not later: once given back, the connection may be another thread's
+                        ended = conn.state.ended  # type: ignore[attr-defined]
+            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
+                pause = pause_after(error, ended)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+    def _repeating(self, context: Invocation | None, read_only: bool) -> Callable[[Any, bool], float | None]:
+        """Return what tells how long to wait before failed work is run again: None when it must not be."""
         outer = self._turns.held_here()
         inside = outer is not None
         in_transaction = outer is not None and outer.in_transaction
         deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
         attempt = 0
-        while True:
+
+        def pause_after(error: Any, ended: bool) -> float | None:
+            nonlocal attempt
             attempt += 1
-            ended = False
-            conn = None
-            try:
-                with lend() as conn:
-                    return work(conn)
-            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
-                ended = conn is not None and conn.state.ended  # type: ignore[attr-defined]
-                if isinstance(error, ConnectionLost):
-                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
-                elif isinstance(error, PoolExhausted):
-                    again = attempt < _WORK_ATTEMPTS
-                else:
-                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
-                pause = _jittered_pause(attempt)
-                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
+            if isinstance(error, ConnectionLost):
+                again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
+            elif isinstance(error, PoolExhausted):
+                again = attempt < _WORK_ATTEMPTS
+            else:
+                again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
+            pause = _jittered_pause(attempt)
+            refused = not again or ended or in_transaction or time.monotonic() + pause > deadline
+            return None if refused else pause
+
+        return pause_after
 
     @contextmanager
     def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:

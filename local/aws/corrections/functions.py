@@ -322,9 +322,9 @@ def functions_leave_network_interfaces(moto: Moto) -> None:
         ec2 = ec2_backends[storage.account_id][storage.region_name]
         held, wanted = storage.interfaces, uses(storage)
         for use in set(held) - set(wanted):
-            interface, role = held[use]
-            if role_allows(role, "ec2:DeleteNetworkInterface", "*"):
-                del held[use]
+            interface, role = held.get(use, ("", ""))  # of functions deleted at once, each has a timer
+            if interface and role_allows(role, "ec2:DeleteNetworkInterface", "*"):
+                held.pop(use, None)
                 ec2.enis.pop(interface, None)
 
     for name in ("put_function", "publish_version", "del_function"):

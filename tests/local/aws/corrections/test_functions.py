@@ -1,5 +1,6 @@
 """local/aws/corrections/functions.py: as AWS documents it, where stock moto does not yet."""
 
+import threading
 import time
 
 import pytest
@@ -160,6 +161,26 @@ def test_lambda_deletes_the_interface_in_the_end(account):
     getattr(account, "lambda").delete_function(FunctionName="released")
     await_that(lambda: not _interfaces(account, group), seconds=60)
     account.ec2.delete_security_group(GroupId=group)
+
+
+def test_functions_that_are_deleted_at_once_release_each_interface_once(account, monkeypatch):
+    def allows_in_the_end(*arguments):
+        allowed = role_allows(*arguments)
+        time.sleep(0.3)  # both timers are between looking and deleting
+        return allowed
+
+    role_allows = functions.role_allows
+    monkeypatch.setattr(functions, "INTERFACE_SECONDS", 0.2)
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    names = ("first", "second")
+    groups = [_in_the_vpc(account, name, account.role(name, INTERFACES)) for name in names]
+    monkeypatch.setattr(functions, "role_allows", allows_in_the_end)
+    for name in names:
+        getattr(account, "lambda").delete_function(FunctionName=name)
+    await_that(lambda: not any(_interfaces(account, group) for group in groups), seconds=60)
+    time.sleep(0.7)
+    assert failed == []
 
 
 def test_a_published_version_keeps_its_interface(account):
