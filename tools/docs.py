@@ -126,7 +126,9 @@ def _example(module: str) -> str:
         text = (ROOT / root).read_text()
         if call := re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE):
             return f"```hcl\n{call[0]}\n```\n\nFrom [{root}](../../{root}), which the tests plan."
-    raise DocumentError(f"{' and '.join(EXAMPLES_OF_CALLS)} do not call the module {module}: its README has no example.")
+    raise DocumentError(
+        f"{' and '.join(EXAMPLES_OF_CALLS)} do not call the module {module}: its README has no example."
+    )
 
 
 def _inputs(variables: Blocks) -> str:

@@ -16,8 +16,8 @@ _SPARE_MS = 6000  # for one more message: the proxy lets it wait 5 s for a conne
 def main(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Create a user for each message; name those that failed, which SQS delivers again and at last keeps aside.
 
-    SQS may deliver a message twice, so the id of the message is the key of the request. Without a connection the rest of
-    the batch would only wait for one, too: it is given back untried.
+    SQS may deliver a message twice, so its id is the key of the request. Without a connection the rest of the batch
+    would only wait for one, too: it is given back untried.
     """
     failed: list[str] = []
     given_up = False

@@ -27,8 +27,14 @@ REFUSALS: Refusals = {
     "route_with_an_ending_slash": ({"routes": {"GET /users/": {}}}, "routes must have keys such as"),
     "route_with_nothing_after_the_method": ({"routes": {"GET ": {}}}, "routes must have keys such as"),
     "greedy_part_amid_the_path": ({"routes": {"GET /{all+}/users": {}}}, "A greedy variable {name+} is the last part"),
-    "route_s_authorization": ({"routes": {"GET /users": {"authorization": "key"}}}, "routes must have the authorization"),
-    "scopes_without_jwt": ({"routes": {"GET /users": {"scopes": ["read"]}}}, "scopes only where their authorization is"),
+    "route_s_authorization": (
+        {"routes": {"GET /users": {"authorization": "key"}}},
+        "must have the authorization",
+    ),
+    "scopes_without_jwt": (
+        {"routes": {"GET /users": {"scopes": ["read"]}}},
+        "scopes only where their authorization",
+    ),
     "no_rate": ({"throttling": {"rate": 0}}, "throttling.rate must be at least 1"),
     "no_burst": ({"throttling": {"burst": 0}}, "throttling.burst must be a whole number of at least 1"),
     "half_a_burst": ({"throttling": {"burst": 1.5}}, "throttling.burst must be a whole number of at least 1"),
@@ -95,7 +101,8 @@ def test_tokens_are_those_of_the_issuer_for_the_audiences(plan: Plan) -> None:
 
 def test_a_route_may_have_an_authorization_and_scopes_of_its_own(plan: Plan) -> None:
     found = {
-        key: (route["authorization_type"], route["authorization_scopes"]) for key, route in routes(plan, "tokens").items()
+        key: (route["authorization_type"], route["authorization_scopes"])
+        for key, route in routes(plan, "tokens").items()
     }
     assert found == {
         "$default": ("JWT", ["users"]),
@@ -130,7 +137,9 @@ def test_requests_are_throttled_to_what_the_function_may_run_at_once(plan: Plan,
 
 def test_a_burst_above_the_reserve_is_warned_of(plan: Plan) -> None:
     [warning] = plan.warnings("over")
-    assert warning.startswith("throttling.burst 21 lets more requests in at once than the function's reserved_concurren")
+    assert warning.startswith(
+        "throttling.burst 21 lets more requests in at once than the function's reserved_concurren"
+    )
     assert plan.warnings("last") == plan.warnings("iam") == plan.warnings("unreserved") == []
 
 
