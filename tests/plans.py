@@ -67,10 +67,10 @@ _APPLICATION = {
 # A state writes terraform_data's values, of any type, otherwise; over half-known rules the provider stumbles.
 NOT_IN_A_STATE = ("terraform_data", "aws_vpc_security_group_")
 
-# What the function module's output live is.
-_LIVE = {
+# What the function module's output alias is.
+_ALIAS = {
     "name": "app",
-    "alias": "live",
+    "qualifier": "live",
     "arn": "arn:aws:lambda:us-east-1:111122223333:function:app:live",
     "invoke_arn": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:111122223333"
     ":function:app:live/invocations",
@@ -115,8 +115,8 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "reserved_concurrency": 20,
         **_ZIPS,
     },
-    "http": {"name": "app", "network": _NETWORK, "function": _LIVE, "authorization": "iam"},
-    "queue": {"name": "app", "function": _LIVE, "maximum_concurrency": 10},
+    "http": {"name": "app", "network": _NETWORK, "function": _ALIAS, "authorization": "iam"},
+    "queue": {"name": "app", "function": _ALIAS, "maximum_concurrency": 10},
     "observability": {
         "name": "app",
         "network": {"location": _NETWORK["location"]},

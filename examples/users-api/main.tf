@@ -50,7 +50,7 @@ module "http" {
 
   name          = local.name
   network       = local.platform.network
-  function      = module.function.live
+  function      = module.function.alias
   authorization = "iam"
 }
 
@@ -73,7 +73,7 @@ module "queue" {
   source = "../../modules/queue"
 
   name                = "shop-new-users"
-  function            = module.worker.live
+  function            = module.worker.alias
   maximum_concurrency = 10 # all of the worker's reserved_concurrency, since it serves this queue alone
 }
 

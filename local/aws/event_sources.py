@@ -136,12 +136,13 @@ class _Poller:
 
     def _poll_once(self, queue: Any) -> None:
         """Take a batch once there is one and a place for it: what waits for a place stays in the queue."""
-        if not (self._mapping.enabled and self._may("sqs:ReceiveMessage") and self._may_decrypt(queue)):
-            self._stopped.wait(_LOOK_SECONDS)
-            return
         self._await(self._changed, lambda: self._working < self._limit)
         self._await(queue._messages_lock, lambda: bool(queue.messages))
-        if self._working < self._limit and not self._stopped.is_set() and (batch := self._gather(queue)):
+        if self._working >= self._limit or not queue.messages:
+            return
+        if not (self._mapping.enabled and self._may("sqs:ReceiveMessage") and self._may_decrypt(queue)):
+            self._stopped.wait(_LOOK_SECONDS)
+        elif not self._stopped.is_set() and (batch := self._gather(queue)):
             with self._changed:
                 self._working += 1
             self._batches.submit(self._work, queue, batch, time.time())

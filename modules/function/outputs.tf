@@ -8,11 +8,11 @@ output "alias_arn" {
   value       = aws_lambda_alias.live.arn
 }
 
-output "live" {
-  description = "The published version in use, for what stands in front of it: the modules http and queue."
+output "alias" {
+  description = "The published version in use with what limits it, for the modules http and queue."
   value = {
     name                 = aws_lambda_function.main.function_name
-    alias                = aws_lambda_alias.live.name
+    qualifier            = aws_lambda_alias.live.name
     arn                  = aws_lambda_alias.live.arn
     invoke_arn           = aws_lambda_alias.live.invoke_arn
     role                 = aws_iam_role.main.name

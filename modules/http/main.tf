@@ -95,7 +95,7 @@ resource "aws_lambda_permission" "invoke" {
   statement_id  = "http-${var.name}"
   action        = "lambda:InvokeFunction"
   function_name = var.function.name
-  qualifier     = var.function.alias
+  qualifier     = var.function.qualifier
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.main.execution_arn}/*" # every stage, method and path of this API
 }

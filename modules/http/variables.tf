@@ -18,11 +18,11 @@ variable "network" {
 }
 
 variable "function" {
-  description = "The function module's output live, which answers the requests."
+  description = "The function module's output alias, which answers the requests."
   nullable    = false
   type = object({
     name                 = string
-    alias                = string
+    qualifier            = string
     invoke_arn           = string
     timeout_seconds      = number
     reserved_concurrency = optional(number)

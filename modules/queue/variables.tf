@@ -10,7 +10,7 @@ variable "name" {
 }
 
 variable "function" {
-  description = "The function module's output live, which gets the messages."
+  description = "The function module's output alias, which gets the messages."
   nullable    = false
   type = object({
     arn                  = string

@@ -60,7 +60,7 @@ def variables(deployment: Deployment) -> dict[str, str]:  # noqa: F811
     """What leads to the proxy, once the example's migration is applied."""
     package = io.BytesIO((OUTPUT / "bootstrap.zip").read_bytes())
     with zipfile.ZipFile(package, "a") as archive:
-        [migration] = (EXAMPLE / "migrations").iterdir()
+        migration = EXAMPLE / "migrations" / "0002_user_requests.sql"  # the sample has the table of users
         archive.write(migration, f"bootstrap/migrations/{migration.name}")
     deployment.client("lambda").update_function_code(FunctionName=deployment.bootstrap, ZipFile=package.getvalue())
     variables = deployment.make_proxy()

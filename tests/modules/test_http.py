@@ -5,13 +5,13 @@ import pytest
 
 from tests.plans import ARGUMENTS, Plan, Refusals, plan_variants
 
-LIVE = ARGUMENTS["http"]["function"]
+ALIAS = ARGUMENTS["http"]["function"]
 JWT = {"issuer": "https://login.example.com/", "audiences": ["users"]}
 WITH_JWT = {"authorization": "jwt", "jwt": JWT}
 
 REFUSALS: Refusals = {
     "name": ({"name": "app api"}, "1 to 64 letters"),
-    "long_function": ({"function": {**LIVE, "timeout_seconds": 30}}, "function.timeout_seconds 30 must be at most 29"),
+    "long_function": ({"function": {**ALIAS, "timeout_seconds": 30}}, "function.timeout_seconds 30 must be at most 29"),
     "authorization": ({"authorization": "open"}, "authorization must be iam, jwt or none"),
     "jwt_without_issuer": ({"authorization": "jwt"}, "jwt must be set where authorization is jwt"),
     "jwt_of_one_route": ({"routes": {"GET /users": {"authorization": "jwt"}}}, "jwt must be set where authorization"),
@@ -67,7 +67,7 @@ def plan() -> Plan:
         },
         over={"throttling": {"burst": 21}},
         last={"throttling": {"burst": 20}},
-        unreserved={"function": {**LIVE, "reserved_concurrency": None}},
+        unreserved={"function": {**ALIAS, "reserved_concurrency": None}},
         few_headers={"routes": {"GET /users": {}, "OPTIONS /{proxy+}": {}}, "cors": {"origins": ["*"]}},
     )
 
@@ -78,7 +78,7 @@ def routes(plan: Plan, call: str) -> dict[str, dict[str, Any]]:
 
 def test_all_requests_go_to_the_alias_as_payload_2(plan: Plan) -> None:
     integration = plan["module.iam.aws_apigatewayv2_integration.main"]
-    assert integration["integration_uri"] == LIVE["invoke_arn"]
+    assert integration["integration_uri"] == ALIAS["invoke_arn"]
     assert (integration["integration_type"], integration["payload_format_version"]) == ("AWS_PROXY", "2.0")
     assert integration["timeout_milliseconds"] == 30000
     assert list(routes(plan, "iam")) == ["$default"]

@@ -5,7 +5,7 @@ import pytest
 from tests.grants import grants
 from tests.plans import ARGUMENTS, Plan, Refusals, arn, plan_standing, plan_variants
 
-LIVE = ARGUMENTS["queue"]["function"]
+ALIAS = ARGUMENTS["queue"]["function"]
 KEY = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000003"
 
 POLLS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
@@ -39,7 +39,7 @@ def plan() -> Plan:
         queue={},
         own_key={"key_arn": KEY},
         large={"batch": {"size": 1000, "window_seconds": 20}, "maximum_concurrency": 20},
-        unreserved={"function": {**LIVE, "reserved_concurrency": None}, "maximum_concurrency": 1000},
+        unreserved={"function": {**ALIAS, "reserved_concurrency": None}, "maximum_concurrency": 1000},
     )
 
 
@@ -72,7 +72,7 @@ def test_messages_are_encrypted_with_sqs_s_key_or_with_one_s_own(plan: Plan, que
 def test_only_failed_messages_come_again(plan: Plan) -> None:
     mapping = plan["module.queue.aws_lambda_event_source_mapping.main"]
     assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
-    assert mapping["function_name"] == LIVE["arn"]
+    assert mapping["function_name"] == ALIAS["arn"]
     assert (mapping["batch_size"], mapping["maximum_batching_window_in_seconds"]) == (10, 0)
 
 
@@ -84,7 +84,7 @@ def test_the_queue_takes_a_part_of_the_function_s_reserve(plan: Plan, call: str,
 
 def test_the_function_s_role_may_poll_this_queue_and_no_more(standing: Plan) -> None:
     policy = standing["module.queue.aws_iam_role_policy.poll"]
-    assert policy["role"] == LIVE["role"]
+    assert policy["role"] == ALIAS["role"]
     assert grants(policy["policy"]) == {
         *(f"Allow sqs:{action} on {arn('aws_sqs_queue', 'main')}" for action in POLLS),
         f"Allow kms:Decrypt on {KEY} if kms:ViaService StringLike sqs.*.amazonaws.com",

@@ -405,3 +405,34 @@ def test_an_issuer_that_does_not_answer_is_refused(account: Account) -> None:
 @pytest.fixture
 def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+# --- what stock moto does not refuse ---
+
+
+def test_a_stage_can_be_changed(aws: Account) -> None:
+    client = aws.apigatewayv2
+    api = client.create_api(Name="stages", ProtocolType="HTTP")["ApiId"]
+    client.create_stage(ApiId=api, StageName="$default")
+    client.update_stage(ApiId=api, StageName="$default", DefaultRouteSettings={"ThrottlingBurstLimit": 7})
+    found = client.get_stage(ApiId=api, StageName="$default")
+    assert found["DefaultRouteSettings"]["ThrottlingBurstLimit"] == 7
+
+
+def test_an_integration_s_timeout_is_at_most_30_seconds(aws: Account) -> None:
+    client = aws.apigatewayv2
+    api = client.create_api(Name="timeouts", ProtocolType="HTTP")["ApiId"]
+    given = {"ApiId": api, "IntegrationType": "AWS_PROXY", "IntegrationUri": "arn"}
+    client.create_integration(**given, TimeoutInMillis=30000)
+    with pytest.raises(ClientError, match="BadRequestException"):
+        client.create_integration(**given, TimeoutInMillis=30001)
+
+
+def test_a_route_with_tokens_needs_an_authorizer_and_a_key_of_its_own(aws: Account) -> None:
+    client = aws.apigatewayv2
+    api = client.create_api(Name="routes", ProtocolType="HTTP")["ApiId"]
+    with pytest.raises(ClientError, match="requires a valid JWT authorizer"):
+        client.create_route(ApiId=api, RouteKey="GET /a", AuthorizationType="JWT")
+    client.create_route(ApiId=api, RouteKey="GET /a")
+    with pytest.raises(ClientError, match="Route with key GET /a already exists"):
+        client.create_route(ApiId=api, RouteKey="GET /a")
