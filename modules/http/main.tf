@@ -46,7 +46,6 @@ resource "aws_apigatewayv2_integration" "main" {
 }
 
 resource "aws_apigatewayv2_route" "main" {
-  # checkov:skip=CKV_AWS_309:authorization has no default: "none" is written by whoever wants it. Preflights carry no credentials.
   for_each = merge(local.routes, local.preflight_route)
 
   api_id               = aws_apigatewayv2_api.main.id

@@ -248,3 +248,12 @@ def test_alias_has_a_policy_of_its_own(aws):
     assert [(one["Sid"], one["Resource"]) for one in policy["Statement"]] == [("front", alias)]
     with pytest.raises(ClientError, match="already exists"):
         client.add_permission(FunctionName="aliased", StatementId="front", Qualifier="live", **given)
+
+
+def test_queue_describes_its_redrive_policy_as_it_was_given(aws):
+    aws.sqs.create_queue(QueueName="kept-aside")
+    arn = "arn:aws:sqs:us-east-1:123456789012:kept-aside"
+    given = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":5}}'
+    url = aws.sqs.create_queue(QueueName="redriven", Attributes={"RedrivePolicy": given})["QueueUrl"]
+    found = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert found["RedrivePolicy"] == given
