@@ -34,6 +34,9 @@ _HANDLER = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*", re.ASCII
 _REQUIREMENTS = ("requirements.txt", "uv.lock", "pyproject.toml")  # the first that there is
 _NO_CODE = {*_REQUIREMENTS, "uv.toml", "README.md", "tests"}  # at the top of the folder
 
+# Also there: a folder may be a root of Terraform as well, whose state is nobody's business.
+_OF_TERRAFORM = shutil.ignore_patterns("*.tf", "*.tf.json", "*.tfvars", "*.tfvars.json", "*.tfstate*", "*.tfplan*")
+
 # The layer brings them: a second one in the function's own folder would come first on the path.
 _OF_THE_LAYER = {"psycopg2": "psycopg2", "psycopg2-binary": "psycopg2", "lambda-postgres": "lambda_postgres"}
 _OF_THE_RUNTIME = ("boto3", "botocore")
@@ -167,7 +170,9 @@ def _copy(function: Function, tree: Path) -> None:
     def ignored(folder: str, names: list[str]) -> set[str]:
         left_out = set(layer.NOT_SOURCE(folder, names))
         left_out |= {name for name in names if (Path(folder) / name / "pyvenv.cfg").exists()}
-        return left_out | (_NO_CODE & {*names} if Path(folder) == function.folder else set())
+        if Path(folder) == function.folder:
+            left_out |= (_NO_CODE & {*names}) | _OF_TERRAFORM(folder, names)
+        return left_out
 
     names = os.listdir(function.folder)
     both = {*os.listdir(tree)} & ({*names} - ignored(str(function.folder), names))

@@ -67,6 +67,18 @@ _APPLICATION = {
 # A state writes terraform_data's values, of any type, otherwise; over half-known rules the provider stumbles.
 NOT_IN_A_STATE = ("terraform_data", "aws_vpc_security_group_")
 
+# What the function module's output alias is.
+_ALIAS = {
+    "name": "app",
+    "qualifier": "live",
+    "arn": "arn:aws:lambda:us-east-1:111122223333:function:app:live",
+    "invoke_arn": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:111122223333"
+    ":function:app:live/invocations",
+    "role": "app-role",
+    "timeout_seconds": 15,
+    "reserved_concurrency": 20,
+}
+
 _ZIPS = {"package": "package.zip", "layer": "layer-x86_64.zip"}
 
 # What each module is given when a test says nothing else.
@@ -103,6 +115,8 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "reserved_concurrency": 20,
         **_ZIPS,
     },
+    "http": {"name": "app", "network": _NETWORK, "function": _ALIAS, "authorization": "iam"},
+    "queue": {"name": "app", "function": _ALIAS, "maximum_concurrency": 10},
     "observability": {
         "name": "app",
         "network": {"location": _NETWORK["location"]},
@@ -467,8 +481,8 @@ def copy_tree() -> Path:
     for name in ("terraform", "modules", "examples"):
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "backend.tf")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users")]
-    for name in ("function", "bootstrap", "layer-x86_64", *applications):
+    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users", "users-api")]
+    for name in ("function", "function-examples-users-api", "bootstrap", "layer-x86_64", *applications):
         write_zip(copy / "build" / "output" / f"{name}.zip")
     return copy
 

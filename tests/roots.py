@@ -24,7 +24,8 @@ _DATABASE = plans.ARGUMENTS["bootstrap"]["database"]
 PLATFORM = {
     "network": plans.ARGUMENTS["function"]["network"],
     "database": _DATABASE | {"iam_authentication": True, "master_user": "master"},
-    "connection": plans.POOLED | {"shares": {"shop-orders": 300, "shop-users": 150}},
+    "connection": plans.POOLED
+    | {"shares": {"shop-orders": 300, "shop-users": 150, "shop-users-api": 30, "shop-users-worker": 10}},
     "monitoring": {name: plans.ARGUMENTS["observability"][name] for name in ("proxy", "database")},
 }
 

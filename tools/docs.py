@@ -21,7 +21,7 @@ from hcl2.utils import SerializationOptions
 from local.rds_proxy import advice
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = "terraform/prod/main.tf"
+EXAMPLES_OF_CALLS = ("terraform/prod/main.tf", "examples/users-api/main.tf")
 SKIPS = ROOT / "policies" / "SKIPS.md"
 PINNING = ROOT / "docs" / "pinning.md"
 EXAMPLES = tomllib.loads(Path(__file__).with_name("refusal_examples.toml").read_text())
@@ -124,11 +124,14 @@ def _sources(place: str) -> list[Path]:
 
 
 def _example(module: str) -> str:
-    text = (ROOT / EXAMPLE).read_text()
-    call = re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE)
-    if call is None:
-        raise DocumentError(f"{EXAMPLE} does not call the module {module}, so its README has no example.")
-    return f"```hcl\n{call[0]}\n```\n\nFrom [{EXAMPLE}](../../{EXAMPLE}), which the tests plan."
+    """The module's call in the first root that has one."""
+    for root in EXAMPLES_OF_CALLS:
+        text = (ROOT / root).read_text()
+        if call := re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE):
+            return f"```hcl\n{call[0]}\n```\n\nFrom [{root}](../../{root}), which the tests plan."
+    raise DocumentError(
+        f"{' and '.join(EXAMPLES_OF_CALLS)} do not call the module {module}: its README has no example."
+    )
 
 
 def _inputs(variables: Blocks) -> str:

@@ -83,7 +83,16 @@ def refused(folder: Path, output: Path, handler: str = "app.main", **more: str) 
 
 def test_code_and_packages_are_in_it_and_nothing_else(folder: Path, output: Path, index: Index) -> None:
     index.add("greeting")
-    for name in (".env", "README.md", "tests/test_app.py", "venv/pyvenv.cfg", "shop/part.py", "shop/data.json"):
+    for name in (
+        ".env",
+        "README.md",
+        "tests/test_app.py",
+        "venv/pyvenv.cfg",
+        "main.tf",
+        "terraform.tfstate.backup",
+        "shop/part.py",
+        "shop/data.json",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("")
     (folder / "requirements.txt").write_text("greeting==1.0\n")

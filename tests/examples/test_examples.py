@@ -34,6 +34,30 @@ def test_a_service_goes_through_the_platform_s_proxy_as_its_own_user(orders: Pla
     assert orders["module.function.aws_lambda_function.main"]["reserved_concurrent_executions"] == 300
 
 
+@pytest.fixture(scope="module")
+def users_api() -> Plan:
+    return plan_offline("examples/users-api")
+
+
+def test_a_queue_takes_no_connection_from_the_http_api(users_api: Plan) -> None:
+    """Each has a function of its own with a share of its own, and the queue fits into its function's."""
+    shares = PLATFORM["connection"]["shares"]
+    reserved = {
+        function["function_name"]: function["reserved_concurrent_executions"]
+        for function in users_api.of_type("aws_lambda_function").values()
+        if function["function_name"] in shares
+    }
+    assert reserved == {"shop-users-api": 30, "shop-users-worker": 10}
+    assert all(reserved[name] <= shares[name] for name in reserved)
+    [mapping] = users_api.of_type("aws_lambda_event_source_mapping").values()
+    assert mapping["scaling_config"] == [{"maximum_concurrency": 10}]
+
+
+def test_requests_to_the_example_are_signed(users_api: Plan) -> None:
+    [route] = users_api.of_type("aws_apigatewayv2_route").values()
+    assert (route["route_key"], route["authorization_type"]) == ("$default", "AWS_IAM")
+
+
 def test_existing_vpc_is_used_as_it_is(existing_vpc: Plan) -> None:
     assert not existing_vpc.of_type("aws_vpc")
     assert not existing_vpc.of_type("aws_subnet")

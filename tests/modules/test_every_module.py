@@ -17,9 +17,10 @@ NAMED_FOR_LIFE = {
     "database": "database",
     "bootstrap": "bootstrap function",
     "function": "function",
+    "queue": "queue",
 }
 FOREIGN_KEY = "arn:aws-cn:kms:cn-north-1:999988887777:key/00000000-0000-0000-0000-000000000009"
-WITH_A_ROLE = [module for module in ARGUMENTS if module != "observability"]
+WITH_A_ROLE = [module for module in ARGUMENTS if module not in ("observability", "http", "queue")]
 IN_NETWORK = [module for module in ARGUMENTS if "log_key_arn" in ARGUMENTS[module].get("network", {})]
 
 

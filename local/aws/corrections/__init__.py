@@ -7,7 +7,9 @@ as soon as moto has it by itself: then delete it here.
 from local.aws.corrections import (
     alarms,
     dashboards,
+    event_sources,
     functions,
+    http_apis,
     instances,
     key_policies,
     keys,
@@ -32,6 +34,8 @@ _ROOMS = (
     proxies,
     network,
     functions,
+    event_sources,
+    http_apis,
     metrics,
     alarms,
     dashboards,
