@@ -21,6 +21,7 @@ from local.rds_proxy import advice
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "terraform/prod/main.tf"
+CLUSTER_EXAMPLE = "examples/aurora/main.tf"
 SKIPS = ROOT / "policies" / "SKIPS.md"
 PINNING = ROOT / "docs" / "pinning.md"
 EXAMPLES = tomllib.loads(Path(__file__).with_name("refusal_examples.toml").read_text())
@@ -121,11 +122,12 @@ def _sources(place: str) -> list[Path]:
 
 
 def _example(module: str) -> str:
-    text = (ROOT / EXAMPLE).read_text()
+    example = CLUSTER_EXAMPLE if module == "cluster" else EXAMPLE
+    text = (ROOT / example).read_text()
     call = re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE)
     if call is None:
-        raise DocumentError(f"{EXAMPLE} does not call the module {module}, so its README has no example.")
-    return f"```hcl\n{call[0]}\n```\n\nFrom [{EXAMPLE}](../../{EXAMPLE}), which the tests plan."
+        raise DocumentError(f"{example} does not call the module {module}, so its README has no example.")
+    return f"```hcl\n{call[0]}\n```\n\nFrom [{example}](../../{example}), which the tests plan."
 
 
 def _inputs(variables: Blocks) -> str:

@@ -57,6 +57,7 @@ class Settings:
     function: str  # this one's name
     schema: str
     users: tuple[User, ...]  # the application user comes first
+    connect_timeout_seconds: int = 10
 
     @property
     def owner(self) -> str:
@@ -109,6 +110,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         function=_read(environment, "AWS_LAMBDA_FUNCTION_NAME", str),
         schema=schema,
         users=(*application, *further),
+        connect_timeout_seconds=_read(environment, "PGCONNECT_TIMEOUT", int, default="10"),
     )
     for user in settings.users:
         if user.name == settings.owner:
