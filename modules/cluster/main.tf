@@ -7,6 +7,7 @@ locals {
 resource "aws_rds_cluster" "main" {
   # checkov:skip=CKV_AWS_133:Backups are kept for var.backups.retention_days, 7 unless given and never 0; checkov does not read defaults of objects.
   # checkov:skip=CKV_AWS_139:Protection is var.deletion_protection, true unless an environment such as dev may be thrown away.
+  # checkov:skip=CKV2_AWS_8:RDS keeps its own backups of every day; a plan of AWS Backup is the account's to make.
   cluster_identifier = var.name
   engine             = local.aurora ? "aurora-postgresql" : "postgres"
   engine_mode        = "provisioned"

@@ -2,7 +2,7 @@
 
 from local.aws.account import Events
 from local.aws.functions import Functions
-from local.aws.hooks import calls, functions, instances, proxies
+from local.aws.hooks import calls, clusters, functions, instances, proxies
 from local.aws.hooks.calls import Refusals
 from local.aws.iam import Iam
 from local.aws.moto import Moto
@@ -12,5 +12,6 @@ def hook(moto: Moto, events: Events, *, iam: Iam, refusals: Refusals, runs: Func
     """Set all hooks."""
     calls.hook(moto, iam, refusals)
     instances.hook(moto, events)
+    clusters.hook(moto, events)
     proxies.hook(moto, events)
     functions.hook(moto, events, runs)
