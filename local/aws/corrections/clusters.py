@@ -93,7 +93,7 @@ def clusters_are_made_as_asked(moto: Moto) -> None:
         if group is not None and group.db_parameter_group_family != family(self):
             message = (
                 f"The Parameter Group {group.name} with DBParameterGroupFamily {group.db_parameter_group_family} "
-                f"cannot be used for this instance. Please use a Parameter Group with DBParameterGroupFamily {family(self)}"
+                f"cannot be used for this instance. Please use one with DBParameterGroupFamily {family(self)}"
             )
             raise InvalidParameterCombination(message)
         restart(self)

@@ -48,19 +48,26 @@ def hook(moto: Moto, events: Events) -> None:
     def take_snapshot(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
         snapshot = original(self, *args, **kwargs)
         if snapshot.snapshot_type == "manual" and getattr(snapshot.cluster, "serves", False):
-            snapshot.content = events.snapshot_taken(cluster_of(self.clusters[snapshot.cluster.db_cluster_identifier]))
+            cluster = self.clusters[snapshot.cluster.db_cluster_identifier]
+            snapshot.content = events.snapshot_taken(getattr(cluster, "going", None) or cluster_of(cluster))
         return snapshot
 
     @moto.around(RDSBackend, "delete_db_cluster")
     def delete(original: Method, self: Any, cluster_identifier: str, *args: Any, **kwargs: Any) -> Any:
         cluster = self.clusters.get(cluster_identifier)
-        view = cluster_of(cluster) if cluster is not None and getattr(cluster, "serves", False) else None
+        view = None
+        if cluster is not None and getattr(cluster, "serves", False):
+            view = cluster.going = cluster_of(cluster)  # before its secret is gone, which moto deletes first
         served = [
             proxy
             for proxy in list(self.db_proxies.values())
             if any(t.rds_resource_id == cluster_identifier for t in proxy.proxy_target_groups["default"].targets)
         ]
-        deleted = original(self, cluster_identifier, *args, **kwargs)
+        try:
+            deleted = original(self, cluster_identifier, *args, **kwargs)
+        finally:
+            if cluster is not None:
+                cluster.going = None
         for proxy in served:
             events.proxy_changed(proxy_of(proxy))
         if view is not None:

@@ -148,3 +148,25 @@ def test_an_empty_cluster_is_no_target(account):
     account.proxy("none")
     with pytest.raises(ClientError, match="InvalidDBInstanceState"):
         account.rds.register_db_proxy_targets(DBProxyName="none", DBClusterIdentifiers=["empty"])
+
+
+def test_a_final_snapshot_is_taken_although_the_managed_secret_goes_with_the_cluster(account):
+    cluster(account, "last", ManageMasterUserPassword=True)
+    member(account, "last", 1)
+    account.rds.delete_db_instance(DBInstanceIdentifier="last-1")
+    account.rds.delete_db_cluster(DBClusterIdentifier="last", FinalDBSnapshotIdentifier="last-final")
+    [kept] = account.rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier="last-final")["DBClusterSnapshots"]
+    assert kept["Status"] == "available"
+
+
+def test_the_first_member_starts_the_server_and_the_cluster_s_end_stops_it(account, events):
+    cluster(account, "served", ManageMasterUserPassword=True)
+    for number in (1, 2):
+        member(account, "served", number)
+    for number in (1, 2):
+        account.rds.delete_db_instance(DBInstanceIdentifier=f"served-{number}")
+    account.rds.delete_db_cluster(DBClusterIdentifier="served", SkipFinalSnapshot=True)
+    assert [(name, view.identifier) for name, view in events.seen] == [
+        ("instance_created", "served"),
+        ("instance_deleted", "served"),
+    ]
