@@ -47,11 +47,10 @@ class Root:
         self.second_plan = self.terraform("plan")
 
     def destroy(self) -> None:
-        if self.name == "aurora":
-            self.terraform("apply", "-auto-approve", "-var=deletion_protection=false")
-        self.terraform(
-            "destroy", "-auto-approve", *(["-var=deletion_protection=false"] if self.name == "aurora" else [])
-        )
+        unprotected = ["-var=deletion_protection=false"] if self.name == "aurora" else []
+        if unprotected:
+            self.terraform("apply", "-auto-approve", "-refresh=false", *unprotected)
+        self.terraform("destroy", "-auto-approve", "-refresh=false", *unprotected)
         state = json.loads((self.folder / "terraform.tfstate").read_text())
         self.left = [resource["type"] for resource in state["resources"]]
 

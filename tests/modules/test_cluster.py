@@ -110,14 +110,17 @@ def started_with(plan: Plan, call: str) -> int:
 # --- the same shapes as modules/database
 
 
-def blocks(module: str, kind: str) -> dict[str, dict[str, Any]]:
-    found = [block for path in sorted((ROOT / "modules" / module).glob("*.tf")) for block in docs._parse(path)]
-    return dict(docs._named(kind, found))
+def variables(module: str) -> dict[str, dict[str, Any]]:
+    return dict(docs._named("variable", docs._parse(ROOT / "modules" / module / "variables.tf")))
+
+
+def outputs(module: str) -> set[str]:
+    return set(re.findall(r'^output "(\w+)"', (ROOT / "modules" / module / "outputs.tf").read_text(), re.MULTILINE))
 
 
 def test_both_modules_have_the_same_outputs_and_the_cluster_its_readers() -> None:
-    assert blocks("cluster", "output").keys() - blocks("database", "output").keys() == {"reader_connection"}
-    assert blocks("database", "output").keys() <= blocks("cluster", "output").keys()
+    assert len(outputs("database")) > 10
+    assert outputs("cluster") == {*outputs("database"), "reader_connection"}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_an_output_has_one_shape_in_both_modules(output: str, source: str | None
 
 
 def test_variables_that_both_modules_have_are_of_one_type_and_default() -> None:
-    of_database, of_cluster = blocks("database", "variable"), blocks("cluster", "variable")
+    of_database, of_cluster = variables("database"), variables("cluster")
     own = {"engine", "capacity", "readers"}
     assert of_cluster.keys() - of_database.keys() == own
     assert of_database.keys() - of_cluster.keys() == {"multi_az"}  # the readers
