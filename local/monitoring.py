@@ -138,10 +138,15 @@ class InstanceMetrics:
     def publish(self, instance: Instance, figures: Figures, at: float) -> None:
         """Publish what an instance's server tells. The memory is this machine's, and so is the CPU's share."""
         publisher, dimensions = _publisher(instance.arn), {"DBInstanceIdentifier": instance.identifier}
-        free = instance.allocated_storage_gib * _GIB - figures.stored_bytes
+        free: float | None = instance.allocated_storage_gib * _GIB - figures.stored_bytes
+        uptime = None
+        if instance.reader_host:  # a cluster: the storage has no size, and the server is its writer
+            dimensions = {"DBClusterIdentifier": instance.identifier, "Role": "WRITER"}
+            free, uptime = None, figures.uptime_seconds
         for name, value, unit in (
             ("DatabaseConnections", figures.connections, "Count"),
             ("FreeStorageSpace", free, "Bytes"),
+            ("EngineUptime", uptime, "Seconds"),
             ("MaximumUsedTransactionIDs", figures.used_transaction_ids, "Count"),
             ("FreeableMemory", figures.available_memory_bytes, "Bytes"),
             ("CPUUtilization", self._cpu_percent(instance, figures), "Percent"),

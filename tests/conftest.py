@@ -27,6 +27,7 @@ def pytest_configure() -> None:
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/examples/test_platform.py",
+    "tests/examples/test_aurora.py",
     "tests/terraform/test_restore.py",
     "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",

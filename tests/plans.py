@@ -90,6 +90,11 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "endpoints": {"secretsmanager": ["bootstrap"]},
     },
     "database": {"name": "app", "network": _NETWORK, "instance_class": "db.t4g.micro"},
+    "cluster": {
+        "name": "app",
+        "network": {**_NETWORK, "zone_names": ["us-east-1a", "us-east-1b"]},
+        "instance_class": "db.r7g.large",
+    },
     "bootstrap": {
         "name": "app",
         "network": _NETWORK,
@@ -311,9 +316,11 @@ def state_as_planned(plan: Plan) -> dict[str, Any]:
 
 def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
     known = {"id": resource["address"], "arn": arn(resource["type"], resource["name"])}
-    known |= {"aws_vpc": {"owner_id": "111122223333"}, "aws_db_instance": {"resource_id": "db-PLANNED"}}.get(
-        resource["type"], {}
-    )
+    known |= {
+        "aws_vpc": {"owner_id": "111122223333"},
+        "aws_db_instance": {"resource_id": "db-PLANNED"},
+        "aws_rds_cluster": {"cluster_resource_id": "cluster-PLANNED"},
+    }.get(resource["type"], {})
     if resource.get("values", {}).get("name_prefix"):
         known["name"] = resource["address"]
     return known

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -47,6 +50,15 @@ def plan_offline(root: str, *, newer: bool = False) -> plans.Plan:
         folder = _tree() / root
         plans.terraform(folder, "get")
         return plans.plan_folder(folder)
+
+
+def plan_edited(root: str, edit: Callable[[str], str]) -> plans.Plan:
+    """Plan a copy of a root, each of whose files is edited, by a provider that calls nobody."""
+    folder = Path(shutil.copytree(_tree() / root, tempfile.mkdtemp(dir=(_tree() / root).parent), dirs_exist_ok=True))
+    for path in folder.glob("*.tf"):
+        path.write_text(edit(path.read_text()))
+    plans.terraform(folder, "get")
+    return plans.plan_folder(folder)
 
 
 @cache

@@ -21,7 +21,7 @@ from hcl2.utils import SerializationOptions
 from local.rds_proxy import advice
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES_OF_CALLS = ("terraform/prod/main.tf", "examples/users-api/main.tf")
+EXAMPLES_OF_CALLS = ("terraform/prod/main.tf", "examples/users-api/main.tf", "examples/aurora/main.tf")
 SKIPS = ROOT / "policies" / "SKIPS.md"
 PINNING = ROOT / "docs" / "pinning.md"
 EXAMPLES = tomllib.loads(Path(__file__).with_name("refusal_examples.toml").read_text())

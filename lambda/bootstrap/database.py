@@ -40,7 +40,7 @@ def connect(settings: Settings, login: Login, **options: str) -> extensions.conn
         password=login.password,
         sslmode="verify-full",
         sslrootcert=settings.ca_file,
-        connect_timeout=10,
+        connect_timeout=settings.connect_timeout_seconds,
         application_name="bootstrap",
         keepalives_idle=60,
         options=" ".join(f"-c {name}={value}" for name, value in (_OPTIONS | options).items()),

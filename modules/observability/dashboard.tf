@@ -8,6 +8,7 @@ locals {
     [local.graphs.connecting, local.graphs.reconnects, local.graphs.refusals],
     [local.graphs.events, local.graphs.processors, local.graphs.instance_latency],
     [local.graphs.memory, local.graphs.storage, local.graphs.transaction_ids],
+    [local.graphs.reader_lag, local.graphs.capacity, local.graphs.uptime],
   ] : [for widget in row : widget if widget.shown]]
 
   dashboard = {
@@ -81,7 +82,7 @@ locals {
         [for p in local.proxies : ["AWS/RDS", "ClientConnections", "ProxyName", p.name, { label = "clients of the proxy" }]],
         [for f in var.functions : ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", f.name, { label = "executions of ${f.name}", stat = "Maximum" }]],
         [for p in local.proxies : ["AWS/RDS", "DatabaseConnections", "ProxyName", p.name, { label = "of the proxy to the database" }]],
-        [["AWS/RDS", "DatabaseConnections", "DBInstanceIdentifier", local.id, { label = "of the database, all", stat = "Maximum" }]],
+        [concat(["AWS/RDS", "DatabaseConnections"], local.watched_series, [{ label = "of the database, all", stat = "Maximum" }])],
       )
       limits = { "taken by the database" = var.database.max_clients, "of which by the proxy" = try(var.proxy.pool_size, null) }
     }
@@ -224,7 +225,7 @@ locals {
     processors = {
       title   = "Instance: processors"
       unit    = "%"
-      metrics = [["AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", local.id, { label = "busy", stat = "Average" }]]
+      metrics = [concat(["AWS/RDS", "CPUUtilization"], local.watched_series, [{ label = "busy", stat = "Average" }])]
       limits  = { alarm = var.thresholds.cpu_percent }
     }
 
@@ -232,8 +233,8 @@ locals {
       title = "Instance: time of an access to the disk"
       unit  = "ms"
       metrics = [
-        ["AWS/RDS", "ReadLatency", "DBInstanceIdentifier", local.id, { id = "read", stat = "Average", visible = false }],
-        ["AWS/RDS", "WriteLatency", "DBInstanceIdentifier", local.id, { id = "write", stat = "Average", visible = false }],
+        concat(["AWS/RDS", "ReadLatency"], local.watched_series, [{ id = "read", stat = "Average", visible = false }]),
+        concat(["AWS/RDS", "WriteLatency"], local.watched_series, [{ id = "write", stat = "Average", visible = false }]),
         [{ expression = "1000 * read", label = "reading", id = "read_ms" }],
         [{ expression = "1000 * write", label = "writing", id = "write_ms" }],
       ]
@@ -242,21 +243,52 @@ locals {
     memory = {
       title   = "Instance: free memory"
       unit    = "bytes"
-      metrics = [["AWS/RDS", "FreeableMemory", "DBInstanceIdentifier", local.id, { label = "free", stat = "Average" }]]
+      metrics = [concat(["AWS/RDS", "FreeableMemory"], local.watched_series, [{ label = "free", stat = "Average" }])]
       limits  = { alarm = local.alarms["database-memory"].threshold }
     }
 
     storage = {
       title   = "Instance: free storage"
       unit    = "bytes"
-      metrics = [["AWS/RDS", "FreeStorageSpace", "DBInstanceIdentifier", local.id, { label = "free", stat = "Minimum" }]]
+      metrics = [for shown in var.database.storage_gib == null ? [] : ["shown"] : concat(["AWS/RDS", "FreeStorageSpace"], local.watched_series, [{ label = "free", stat = "Minimum" }])]
       limits  = { alarm = local.alarms["database-storage"].threshold }
+    }
+
+    reader_lag = {
+      title = "Readers: how far behind the writer"
+      unit  = try(local.cluster.aurora, true) ? "ms" : "s"
+      metrics = [
+        for c in local.cluster == null ? [] : [local.cluster] : concat(
+          ["AWS/RDS", local.alarms["cluster-reader-lag"].metric],
+          flatten([for dimension, value in local.alarms["cluster-reader-lag"].dimensions : [dimension, value]]),
+          [{ label = "the slowest", stat = "Maximum" }],
+        ) if c.readers > 0
+      ]
+      limits = { alarm = try(local.alarms["cluster-reader-lag"].threshold, null) }
+    }
+
+    capacity = {
+      title = "Serverless: capacity of the writer"
+      unit  = "ACU, %"
+      metrics = concat([], [
+        for c in local.cluster == null ? [] : [local.cluster] : [
+          concat(["AWS/RDS", "ServerlessDatabaseCapacity"], local.watched_series, [{ label = "ACU", stat = "Average" }]),
+          concat(["AWS/RDS", "ACUUtilization"], local.watched_series, [{ label = "in percent of the most", stat = "Average" }]),
+        ] if c.serverless
+      ]...)
+    }
+
+    uptime = {
+      title   = "Writer: seconds since it started"
+      unit    = "s"
+      metrics = [for c in local.cluster == null ? [] : [local.cluster] : concat(["AWS/RDS", "EngineUptime"], local.watched_series, [{ label = "up", stat = "Average" }])]
+      limits  = { alarm = try(local.alarms["cluster-failover"].threshold, null) }
     }
 
     transaction_ids = {
       title   = "Instance: age of the oldest transaction id"
       unit    = "transactions"
-      metrics = [["AWS/RDS", "MaximumUsedTransactionIDs", "DBInstanceIdentifier", local.id, { label = "in use", stat = "Maximum" }]]
+      metrics = [concat(["AWS/RDS", "MaximumUsedTransactionIDs"], local.watched_series, [{ label = "in use", stat = "Maximum" }])]
       limits  = { alarm = var.thresholds.transaction_ids }
     }
   }

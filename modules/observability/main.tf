@@ -3,7 +3,7 @@ locals {
   region    = var.network.location.region
   account   = var.network.location.account
 
-  alarms = merge(local.function_alarms, local.proxy_alarms, local.database_alarms, local.bootstrap_alarms)
+  alarms = merge(local.function_alarms, local.proxy_alarms, local.database_alarms, local.cluster_alarms, local.bootstrap_alarms)
 
   actions = var.topic_arns != null ? var.topic_arns : [for topic in aws_sns_topic.own : topic.arn]
 }

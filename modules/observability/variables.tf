@@ -49,13 +49,18 @@ variable "proxy" {
 }
 
 variable "database" {
-  description = "Output monitoring of the database module."
+  description = "Output monitoring of the database module or the cluster module."
   nullable    = false
   type = object({
     identifier  = string
     max_clients = number
     memory_gib  = number
     storage_gib = number
+    cluster = optional(object({
+      readers    = number
+      aurora     = bool
+      serverless = bool
+    }))
   })
 }
 
@@ -106,6 +111,10 @@ variable "thresholds" {
     connections         = optional(number)
     transaction_ids     = optional(number, 1000000000)
     bootstrap_errors    = optional(number, 1)
+    reader_lag_ms       = optional(number)
+    acu_percent         = optional(number, 90)
+
+    writer_uptime_seconds = optional(number, 1)
   })
 
   validation {

@@ -142,7 +142,14 @@ def test_rotation_waits_for_the_first_value(plan: Plan) -> None:
 @pytest.fixture(scope="module")
 def standing() -> Plan:
     limits = {"connection_limit": 40, "statement_timeout_ms": 5000, "settings": {"lock_timeout": "2s"}, "adopt": True}
-    return plan_standing("bootstrap", application=limits)
+    database = ARGUMENTS["bootstrap"]["database"]
+    pausing = {**database, "connection": {**database["connection"], "resume_seconds": 30}}
+    return plan_standing("bootstrap", application=limits, database=pausing)
+
+
+def test_it_waits_for_a_database_that_has_paused(standing: Plan) -> None:
+    [environment] = standing["module.bootstrap.aws_lambda_function.migrator"]["environment"]
+    assert environment["variables"]["PGCONNECT_TIMEOUT"] == "40"
 
 
 def test_it_is_told_the_limits_of_the_application(standing: Plan) -> None:

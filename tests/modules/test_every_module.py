@@ -15,6 +15,7 @@ from tests.plans import ARGUMENTS, Plan, PlanError
 NAMED_FOR_LIFE = {
     "network": "network",
     "database": "database",
+    "cluster": "cluster",
     "bootstrap": "bootstrap function",
     "function": "function",
     "queue": "queue",
@@ -99,7 +100,7 @@ def two_regions() -> dict[str, str]:
             if name.startswith("network"):
                 call["zone_ids"] = ["euw1-az1", "euw1-az2"]
     (folder / "main.tf.json").write_text(json.dumps(root))
-    roles = {"network": "flow_logs", "database": "monitoring"}
+    roles = {"network": "flow_logs", "database": "monitoring", "cluster": "monitoring"}
     targets = [f"module.{call}.aws_iam_role.{roles.get(call.split('_')[0], 'main')}" for call in root["module"]]
     with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans.control_plane()}):
         plans.terraform_alone(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)

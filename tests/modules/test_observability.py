@@ -36,6 +36,9 @@ OVERRIDES = {
     "connections": ("database-connections", 33, 33),
     "transaction_ids": ("database-transaction-ids", 5e8, 5e8),
     "bootstrap_errors": ("bootstrap-errors", 2, 2),
+    "reader_lag_ms": ("cluster-reader-lag", 300, 300),
+    "acu_percent": ("cluster-acu", 55, 55),
+    "writer_uptime_seconds": ("cluster-failover", 90, 90),
 }
 REFUSALS: Refusals = {
     "name": ({"name": "app prod"}, "letters, digits, hyphens"),
@@ -69,7 +72,18 @@ def plan() -> Plan:
             "proxy": {**GIVEN["proxy"], "borrow_timeout_seconds": 60},
             "database": {**GIVEN["database"], "memory_gib": None, "storage_gib": 400},
         },
-        chosen={"thresholds": {name: value for name, (_, value, _) in OVERRIDES.items()}},
+        chosen={
+            "thresholds": {name: value for name, (_, value, _) in OVERRIDES.items()},
+            "database": {**GIVEN["database"], "cluster": {"readers": 1, "aurora": True, "serverless": True}},
+        },
+        aurora={
+            "database": {
+                **GIVEN["database"],
+                "storage_gib": None,
+                "cluster": {"readers": 0, "aurora": True, "serverless": False},
+            }
+        },
+        multi_az={"database": {**GIVEN["database"], "cluster": {"readers": 2, "aurora": False, "serverless": False}}},
     )
 
 
@@ -92,7 +106,7 @@ def graph(plan: Plan, title: str, call: str = "proxy") -> dict[str, Any]:
 # --- alarms
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "small"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "small", "chosen", "aurora", "multi_az"])
 def test_every_alarm_reads_a_metric_that_exists(plan: Plan, call: str) -> None:
     read = {name: read_by_alarm(alarm) for name, alarm in alarms(plan, call).items()}
     assert all(read.values())
@@ -227,6 +241,22 @@ def test_alarms_watch_what_they_are_given(plan: Plan) -> None:
     }
 
 
+def test_a_cluster_is_watched_by_whichever_instance_is_its_writer(plan: Plan) -> None:
+    found = alarms(plan, "aurora")
+    for name, alarm in found.items():
+        if name.startswith("database-"):
+            assert alarm["dimensions"] == {"DBClusterIdentifier": "app", "Role": "WRITER"}, name
+    assert "database-storage" not in found  # Aurora's grows
+    assert {name for name in found if name.startswith("cluster-")} == {"cluster-failover"}  # no reader, no capacity
+
+
+def test_a_lag_is_in_milliseconds_on_aurora_and_in_seconds_elsewhere(plan: Plan) -> None:
+    lags = {call: alarms(plan, call)["cluster-reader-lag"] for call in ("chosen", "multi_az")}
+    assert [lags["chosen"]["metric_name"], lags["chosen"]["threshold"]] == ["AuroraReplicaLagMaximum", 300]
+    assert [lags["multi_az"]["metric_name"], lags["multi_az"]["threshold"]] == ["ReplicaLag", 60]
+    assert lags["multi_az"]["dimensions"] == {"DBClusterIdentifier": "app", "Role": "READER"}
+
+
 def test_each_function_has_alarms_of_its_own(plan: Plan) -> None:
     found = alarms(plan, "two")
     assert found["function-app-orders-errors"]["metric_query"][0]["metric"][0]["dimensions"] == {
@@ -236,7 +266,7 @@ def test_each_function_has_alarms_of_its_own(plan: Plan) -> None:
     assert "function-app-orders-concurrency" not in found  # it has no reserve
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen", "multi_az"])
 def test_every_alarm_says_what_to_do_and_where_to_read(plan: Plan, call: str) -> None:
     headings = anchors((ROOT / "docs" / "operations.md").read_text())
     composite = plan[f"module.{call}.aws_cloudwatch_composite_alarm.path_broken"]
@@ -345,12 +375,12 @@ def test_the_own_topic_is_encrypted_with_a_key_that_these_alarms_can_use() -> No
 # --- the dashboard
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "many", "small", "chosen"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "many", "small", "chosen", "aurora", "multi_az"])
 def test_the_dashboard_is_one_that_cloudwatch_takes(plan: Plan, call: str) -> None:
     assert problems(dashboard(plan, call)) == []
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen", "aurora", "multi_az"])
 def test_every_graph_reads_metrics_that_exist(plan: Plan, call: str) -> None:
     read = list(read_by_dashboard(dashboard(plan, call)))
     assert len(read) > 25
@@ -398,7 +428,7 @@ def test_the_dashboard_says_what_good_looks_like(plan: Plan) -> None:
     assert "pinned" not in dashboard(plan, "direct")["widgets"][0]["properties"]["markdown"]
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen"])
 def test_the_dashboard_shows_the_state_of_every_alarm(plan: Plan, call: str) -> None:
     [shown] = [w["properties"]["alarms"] for w in dashboard(plan, call)["widgets"] if w["type"] == "alarm"]
     names = {"app-path-broken", *(f"app-{name}" for name in alarms(plan, call))}
@@ -406,9 +436,10 @@ def test_the_dashboard_shows_the_state_of_every_alarm(plan: Plan, call: str) -> 
     assert len(shown) == len(names)
 
 
-def test_the_metrics_of_every_alarm_are_drawn(plan: Plan) -> None:
-    drawn = {(metric.namespace, metric.name, metric.dimensions) for metric in read_by_dashboard(dashboard(plan))}
-    for name, alarm in alarms(plan).items():
+@pytest.mark.parametrize("call", ["proxy", "chosen", "aurora", "multi_az"])
+def test_the_metrics_of_every_alarm_are_drawn(plan: Plan, call: str) -> None:
+    drawn = {(metric.namespace, metric.name, metric.dimensions) for metric in read_by_dashboard(dashboard(plan, call))}
+    for name, alarm in alarms(plan, call).items():
         for metric in read_by_alarm(alarm):
             assert (metric.namespace, metric.name, metric.dimensions) in drawn, name
 
@@ -437,7 +468,7 @@ def test_latencies_are_drawn_in_milliseconds(plan: Plan) -> None:
 def test_the_readme_lists_every_alarm_and_what_it_costs(plan: Plan) -> None:
     found = alarms(plan)
     listed = {row[0].strip("`"): row for row in rows(README, "## Alarms")}
-    assert listed.keys() == {*found, "path-broken"}
+    assert listed.keys() == {*found, *alarms(plan, "chosen"), "path-broken"}
     metrics = sum(len(read_by_alarm(alarm)) for alarm in found.values())
     assert f"{metrics} metrics" in README
     assert f"{0.10 * metrics:.2f} for the alarms" in README

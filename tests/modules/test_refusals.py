@@ -10,6 +10,7 @@ import pytest
 
 from tests.modules import (
     test_bootstrap,
+    test_cluster,
     test_database,
     test_function,
     test_http,
@@ -25,6 +26,7 @@ CASES = {
     for module, cases in {
         "network": test_network.REFUSALS,
         "database": test_database.REFUSALS,
+        "cluster": test_cluster.REFUSALS,
         "bootstrap": test_bootstrap.REFUSALS,
         "proxy": test_proxy.REFUSALS,
         "function": test_function.REFUSALS,

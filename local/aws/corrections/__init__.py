@@ -6,6 +6,7 @@ as soon as moto has it by itself: then delete it here.
 
 from local.aws.corrections import (
     alarms,
+    clusters,
     dashboards,
     event_sources,
     functions,
@@ -26,11 +27,12 @@ from local.aws.corrections import (
 )
 from local.aws.moto import Moto
 
-__all__ = ["correct", "functions", "logs", "parameters"]
+__all__ = ["clusters", "correct", "functions", "logs", "parameters"]
 
 _ROOMS = (
     instances,
     parameters,
+    clusters,
     proxies,
     network,
     functions,

@@ -3,7 +3,7 @@
 from local.aws.account import Events
 from local.aws.event_sources import EventSources
 from local.aws.functions import Functions
-from local.aws.hooks import calls, event_sources, functions, http_apis, instances, proxies
+from local.aws.hooks import calls, clusters, event_sources, functions, http_apis, instances, proxies
 from local.aws.hooks.calls import Refusals
 from local.aws.http_apis import HttpApis
 from local.aws.iam import Iam
@@ -23,6 +23,7 @@ def hook(
     """Set all hooks."""
     calls.hook(moto, iam, refusals)
     instances.hook(moto, events)
+    clusters.hook(moto, events)
     proxies.hook(moto, events)
     functions.hook(moto, events, runs)
     http_apis.hook(moto, http)
