@@ -255,6 +255,8 @@ terraform-version:
 override PYTEST := $(TOOLS)/pytest --dist loadfile --no-loadscope-reorder
 to-test = .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version
 
+setup: $(to-test) ## Install what lint, scan and the tests need, and build the zips; each does it by itself where it is missing
+
 test: $(to-test) ## Run every test but those of test-examples
 	@$(PYTEST) -n 4 -m "not applied"
 
@@ -401,4 +403,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down frameworks examples proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours
+.PHONY: help setup demo demo-down frameworks examples proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours
