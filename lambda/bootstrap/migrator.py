@@ -24,7 +24,7 @@ from .settings import Settings
 from .statements import Statement
 
 # Rather than have all that use a table wait behind it, a migration fails. A file may set its own.
-_LOCK_TIMEOUT = "10s"
+LOCK_TIMEOUT = "10s"
 # Longer than Lambda runs: should the function die, nobody logs in with it later.
 _LOGIN_LASTS = timedelta(minutes=20)
 _IN_TRANSACTION_BLOCK = "25001"
@@ -106,7 +106,7 @@ def _apply(file: Migration, login: Login, settings: Settings) -> None:
         session.autocommit = not file.in_transaction
         with session.cursor() as cursor:
             if file.in_transaction:
-                cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
+                cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
             _run(cursor, file)
             cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(settings.owner)))
             _record(cursor, file, settings)
