@@ -222,6 +222,8 @@ def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path
         raise PackageError(f"{function.handler} was not imported within {_IMPORT_SECONDS} s.") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"]
+        if code != _IMPORT:
+            raise PackageError(f"{function.folder}: {lines[-1]}")
         raise PackageError(f"{function.handler} does not import with Python {function.version}: {lines[-1]}.")
 
 

@@ -25,7 +25,7 @@ from bootstrap.hook import read_revisions
 try:
     read_revisions(folder)
 except HistoryError as error:
-    sys.exit(str(error).rstrip("."))
+    sys.exit(str(error))
 """
 
 

@@ -104,7 +104,11 @@ def _parser() -> argparse.ArgumentParser:
         "--migrations", type=Path, help="another application's folder: orders/migrations makes bootstrap-orders.zip"
     )
     bootstrap.add_argument(
-        "--for", dest="hook_arch", choices=layer.DOCKER_PLATFORMS, help="what a folder's requirements are to run on"
+        "--for",
+        dest="hook_arch",
+        default="x86_64",
+        choices=layer.DOCKER_PLATFORMS,
+        help="what a folder's requirements are to run on",
     )
     packages.add_parser("frameworks", help="the optional modules for SQLAlchemy, psycopg 3 and Django: a second layer")
     return parser
