@@ -91,7 +91,7 @@ class Revision:
 
     name: str
     upgrade: Callable[[extensions.connection, str], None]
-    checksum: str = f"by {HOOK}"  # which has no file to compare
+    checksum: str = "by migrate.py"  # which has no file to compare
     in_transaction: bool = True
 
     def check(self) -> None:
@@ -118,11 +118,11 @@ def read_revisions(folder: Path) -> list[Revision]:
     try:
         names = [str(name) for name in hook.revisions()]
     except (Exception, SystemExit) as error:
-        raise HistoryError(f"{HOOK} cannot list its revisions: {_explain(error)}") from error
+        raise HistoryError(f"migrate.py cannot list its revisions: {_explain(error)}") from error
     if not names:
-        raise HistoryError(f"{HOOK} lists no revisions.")
+        raise HistoryError("migrate.py lists no revisions.")
     if twice := {name for name in names if names.count(name) > 1}:
-        raise HistoryError(f"{HOOK} lists {min(twice)} twice.")
+        raise HistoryError(f"migrate.py lists {min(twice)} twice.")
     return [Revision(name, hook.upgrade) for name in names]
 
 
@@ -138,10 +138,10 @@ def _load(folder: Path) -> ModuleType:
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise HistoryError(f"{HOOK} cannot be imported: {_explain(error)}") from error
+        raise HistoryError(f"migrate.py cannot be imported: {_explain(error)}") from error
     for name in ("revisions", "upgrade"):
         if not callable(getattr(module, name, None)):
-            raise HistoryError(f"{HOOK} has no function {name}.")
+            raise HistoryError(f"migrate.py has no function {name}.")
     return module
 
 
