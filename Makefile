@@ -350,7 +350,7 @@ override LAYERS := $(OUTPUT)/layer-$(ARCH).zip $(filter-out %-python3.13-$(ARCH)
 package: $(LAYERS) $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=, PYTHON_VERSION=) and the functions (FUNCTION=path HANDLER=app.main; MIGRATIONS=path: another application's bootstrap)
 	@$(if $(FUNCTION)$(HANDLER)$(DECLARED)$(filter 3.14,$(PYTHON_VERSION)),$(TOOLS)/python -m tools.own_function --arch $(ARCH) --python $(PYTHON_VERSION) \
 	  $(if $(filter destroy reboot,$(MAKECMDGOALS)),--unless-made) $(if $(ENV),terraform/$(ENV)))
-	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)")
+	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)" --for $(ARCH))
 
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')

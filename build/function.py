@@ -73,29 +73,51 @@ def make(function: Function, output: Path) -> Path:
     """Write the function's zip to the folder `output`, in which its layer is; PackageError says why it cannot run."""
     _check_handler(function)
     package = output / function.zip_name
-    layer_zip = output / f"{layer.name(function.arch, function.version)}.zip"
-    if not layer_zip.exists():
-        raise PackageError(f"{layer_zip.name} is missing: run make package.")
     with tempfile.TemporaryDirectory(prefix="function-") as folder:
         scratch = Path(folder)
         tree = scratch / "function"
         tree.mkdir()
-        _install(function, tree, scratch)
-        _check_packages(function, tree)
-        _copy(function, tree)
-        _check_import(function, tree, layer_zip, scratch)
-        if python := layer.find_python(function.version):
-            subprocess.run([python, "-I", layer.ROOT / "build" / "finish.py", tree, "--function"], check=True)
-        else:
-            print(f"No CPython {function.version} at hand: {package.name} holds no .pyc files and is slower to import.")
+        fill(function, tree, output)
+        compile_tree(function, tree)
         made = scratch / package.name
         write_zip(made, tree)
-        check_size(made, layer_zip)
-        check_shared_objects(made, function.arch, needed=False)
+        check(function, made, output)
         unfinished = package.with_name(f".{package.name}.{os.getpid()}")
         shutil.copyfile(made, unfinished)
         unfinished.replace(package)
     return package
+
+
+def fill(function: Function, tree: Path, output: Path, code: str = _IMPORT) -> None:
+    """Put the folder's code and what it requires into a tree; refuse what `code` cannot import as the runtime will."""
+    layer_zip = _layer(function, output)
+    with tempfile.TemporaryDirectory(prefix="function-") as folder:
+        scratch = Path(folder)
+        _install(function, tree, scratch)
+        _check_packages(function, tree)
+        _copy(function, tree)
+        _check_import(function, tree, layer_zip, scratch, code)
+
+
+def compile_tree(function: Function, tree: Path) -> None:
+    """Compile what stands in a tree as it will in Lambda."""
+    if python := layer.find_python(function.version):
+        subprocess.run([python, "-I", layer.ROOT / "build" / "finish.py", tree, "--function"], check=True)
+    else:
+        print(f"No CPython {function.version} at hand: the package holds no .pyc files and is slower to import.")
+
+
+def check(function: Function, package: Path, output: Path) -> None:
+    """Refuse a zip that Lambda would not take beside its layer, or not run."""
+    check_size(package, _layer(function, output))
+    check_shared_objects(package, function.arch, needed=False)
+
+
+def _layer(function: Function, output: Path) -> Path:
+    layer_zip = output / f"{layer.name(function.arch, function.version)}.zip"
+    if not layer_zip.exists():
+        raise PackageError(f"{layer_zip.name} is missing: run make package.")
+    return layer_zip
 
 
 def _check_handler(function: Function) -> None:
@@ -181,7 +203,7 @@ def _copy(function: Function, tree: Path) -> None:
     shutil.copytree(function.folder, tree, ignore=ignored, ignore_dangling_symlinks=True, dirs_exist_ok=True)
 
 
-def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path) -> None:
+def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path, code: str) -> None:
     """Import the handler as the runtime will, beside the layer, where this machine can run what Lambda will."""
     opt = scratch / "opt"
     compiled = any(".so" in path.suffixes for path in tree.rglob("*"))
@@ -199,7 +221,7 @@ def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path
     private = ("AWS_", "DB_", "LAMBDA_", "PG", "PYTHON")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     environment |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    command = [python, "-I", "-B", "-c", _IMPORT, function.handler, *map(str, (tree, opt / "python", boto3))]
+    command = [python, "-I", "-B", "-c", code, function.handler, *map(str, (tree, opt / "python", boto3))]
     said = _run(function, command, tree, environment)
     if (second := _second_layer(said)) and not (frameworks := layer_zip.with_name(_FRAMEWORKS)).exists():
         said = f"{said}, of the second layer. First: make frameworks"
@@ -208,6 +230,8 @@ def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path
             archive.extractall(opt)
         said = _run(function, command, tree, environment)
         print(f"It imports {second} of {_FRAMEWORKS}: name that layer in the function's runtime.extra_layers.")
+    if said and code != _IMPORT:
+        raise PackageError(f"{function.folder}: {said}")
     if said:
         raise PackageError(f"{function.handler} does not import with Python {function.version}: {said}.")
 

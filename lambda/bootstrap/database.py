@@ -30,9 +30,12 @@ _OPTIONS = {
 }
 
 
-def connect(settings: Settings, login: Login, **options: str) -> extensions.connection:
+def connect(
+    settings: Settings, login: Login, made_as: type[extensions.connection] = extensions.connection, **options: str
+) -> extensions.connection:
     """Open a connection whose session begins with these parameters; PGHOSTADDR, where set, is libpq's to read."""
     return psycopg2.connect(
+        connection_factory=made_as,
         host=settings.host,
         port=settings.port,
         dbname=settings.database,

@@ -22,6 +22,7 @@ from .claim import refuse_another_s
 from .database import connect, exclusive
 from .diagnosis import diagnose
 from .errors import BootstrapError, EventError, SchemaTakenError, SettingsError
+from .hook import Revision
 from .log import log
 from .migration_files import Migration, pending, read_migrations
 from .migrator import LOCK_TIMEOUT, applied_migrations, migrate, record
@@ -118,7 +119,7 @@ def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
     }
 
 
-def _prepare(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:
+def _prepare(connection: extensions.connection, settings: Settings, files: Sequence[Migration | Revision]) -> list[str]:
     """Check the history before anything runs, then make the roles and the schema in one transaction."""
     done = []
     with exclusive(connection, settings.database_lock, settings.roles_lock) as cursor:
