@@ -47,6 +47,7 @@ class Watched:
         )
         self._seen = 0
         self.names = set()
+        self.dashboard = plan["module.fronts.aws_cloudwatch_dashboard.main"]["dashboard_body"]
         for alarm in self._alarms(plan):
             self.cloudwatch.put_metric_alarm(**alarm)
             self.names.add(alarm["AlarmName"])
@@ -148,6 +149,11 @@ def watched() -> Iterator[Watched]:
             yield watched
         finally:
             monitoring.stop()
+
+
+def test_the_dashboard_has_no_findings(watched: Watched) -> None:
+    answer = watched.cloudwatch.put_dashboard(DashboardName="fronts", DashboardBody=watched.dashboard)
+    assert answer["DashboardValidationMessages"] == []
 
 
 def test_an_api_that_may_not_invoke_its_function_raises_server_errors(watched: Watched) -> None:
