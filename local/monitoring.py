@@ -170,17 +170,19 @@ def publish_queues(at: float) -> None:
     for backend in every(sqs_backends):
         publisher = Publisher(backend.account_id, backend.region_name, "AWS/SQS")
         for queue in list(backend.queues.values()):
-            messages = list(queue.messages)
-            if messages or queue.deleted_messages:
-                _publish_queue(publisher, queue, messages, at)
+            held = list(queue._messages)
+            if held or queue.deleted_messages:
+                _publish_queue(publisher, queue.name, held, at)
 
 
-def _publish_queue(publisher: Publisher, queue: Any, messages: list[Any], at: float) -> None:
-    dimensions = {"QueueName": queue.name}
-    visible = [message for message in messages if message.visible and not message.delayed]
+def _publish_queue(publisher: Publisher, name: str, held: list[Any], at: float) -> None:
+    dimensions = {"QueueName": name}
+    due = [message for message in held if not message.delayed]
+    visible = [message for message in due if message.visible]
     publisher.put("ApproximateNumberOfMessagesVisible", len(visible), "Count", dimensions, at=at)
-    if messages:
-        age = max(0.0, time.time() - min(message.sent_timestamp for message in messages) / 1000)
+    publisher.put("ApproximateNumberOfMessagesNotVisible", len(due) - len(visible), "Count", dimensions, at=at)
+    if visible:  # without those in flight: awsdocs/amazon-sqs-developer-guide#14
+        age = max(0.0, time.time() - min(message.sent_timestamp for message in visible) / 1000)
         publisher.put("ApproximateAgeOfOldestMessage", age, "Seconds", dimensions, at=at)
 
 

@@ -83,6 +83,8 @@ module "observability" {
   name      = local.name
   network   = local.platform.network
   functions = [module.function.monitoring, module.worker.monitoring]
+  apis      = [module.http.monitoring]
+  queues    = [module.queue.monitoring]
   proxy     = local.platform.monitoring.proxy
   database  = local.platform.monitoring.database
   bootstrap = module.bootstrap.monitoring

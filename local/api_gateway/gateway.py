@@ -53,6 +53,9 @@ class Account(Protocol):
     def invoke(self, route: Route, source_arn: str, event: Mapping[str, Any]) -> tuple[str, bytes]:
         """Return a request id and an answer; IntegrationError where there is none, in time or at all."""
 
+    def answered(self, status: int, latency_ms: int, integration_ms: int | None) -> None:
+        """Count a request that was answered; `integration_ms` is None where the function was not asked."""
+
     def write_log(self, log: AccessLog, line: str) -> None: ...
 
 
@@ -63,6 +66,7 @@ class _Passage:
     request: Request
     route_key: str = ""
     variables: dict[str, str] = field(default_factory=dict)
+    integration_ms: int | None = None
 
 
 class Gateway:
@@ -95,8 +99,10 @@ class Gateway:
             response = Response.message(403, "Forbidden")
         else:
             response = self._respond(api, environ, passage)
+            latency_ms = int((time.monotonic() - began) * 1000)
+            self._account.answered(response.status, latency_ms, passage.integration_ms)
             if api.access_log is not None:
-                self._write_line(api, api.access_log, passage, response, began)
+                self._write_line(api, api.access_log, passage, response, latency_ms)
         body = b"" if passage.request.method == "HEAD" else response.body
         headers = [*response.headers, ("apigw-requestid", passage.request.id), ("content-length", str(len(body)))]
         start_response(f"{response.status} ", headers)
@@ -172,10 +178,10 @@ class Gateway:
             response = Response.message(status, message)
         else:
             passage.variables["integration.status"] = str(response.status)
-        passage.variables["integration.latency"] = str(int((time.monotonic() - began) * 1000))
+        passage.integration_ms = int((time.monotonic() - began) * 1000)
         return response
 
-    def _write_line(self, api: HttpApi, log: AccessLog, passage: _Passage, response: Response, began: float) -> None:
+    def _write_line(self, api: HttpApi, log: AccessLog, passage: _Passage, response: Response, latency_ms: int) -> None:
         request = passage.request
         values = passage.variables | {
             "accountId": api.account,
@@ -186,12 +192,13 @@ class Gateway:
             "httpMethod": request.method,
             "identity.sourceIp": request.source_ip,
             "identity.userAgent": request.headers.get("user-agent", ""),
+            "integration.latency": "" if passage.integration_ms is None else str(passage.integration_ms),
             "path": request.path,
             "protocol": request.protocol,
             "requestId": request.id,
             "requestTime": request.time,
             "requestTimeEpoch": str(int(request.at)),
-            "responseLatency": str(int((time.monotonic() - began) * 1000)),
+            "responseLatency": str(latency_ms),
             "responseLength": str(len(response.body)),
             "routeKey": passage.route_key,
             "stage": "$default",

@@ -21,6 +21,7 @@ from local.api_gateway.gateway import Environ, Gateway, IntegrationError, Signat
 from local.api_gateway.tokens import Issuers
 from local.aws import iam_policies
 from local.aws.admission import Refused, signer
+from local.aws.cloudwatch import api_metrics
 from local.aws.functions import Functions
 from local.aws.iam import Iam
 from local.credentials import Credentials
@@ -131,6 +132,16 @@ class _Account:
                 " function code and try again."
             )
         return invocation.request_id, invocation.payload
+
+    def answered(self, status: int, latency_ms: int, integration_ms: int | None) -> None:
+        api_metrics.answered(
+            self._account,
+            self._region,
+            self._api_id,
+            status=status,
+            latency_ms=latency_ms,
+            integration_ms=integration_ms,
+        )
 
     def write_log(self, log: AccessLog, line: str) -> None:
         backend = logs_backends[self._account][self._region]

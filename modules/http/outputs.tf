@@ -14,3 +14,12 @@ output "log_group" {
   description = "Log group of the access log."
   value       = aws_cloudwatch_log_group.access.name
 }
+
+output "monitoring" {
+  description = "What is watched of the API, for the observability module: its name, its id and its stage."
+  value = {
+    name  = aws_apigatewayv2_api.main.name
+    id    = aws_apigatewayv2_api.main.id
+    stage = aws_apigatewayv2_stage.main.name
+  }
+}

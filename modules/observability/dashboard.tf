@@ -4,6 +4,7 @@ locals {
     [local.good, local.states],
     [local.graphs.connections, local.graphs.proxy_connections],
     [local.graphs.borrowing, local.graphs.logging_in, local.graphs.answering],
+    [local.graphs.requests, local.graphs.latency, local.graphs.messages, local.graphs.message_age],
     [local.graphs.invocations, local.graphs.duration, local.graphs.concurrency],
     [local.graphs.connecting, local.graphs.reconnects, local.graphs.refusals],
     [local.graphs.events, local.graphs.processors, local.graphs.instance_latency],
@@ -38,6 +39,8 @@ locals {
         [for p in local.proxies : "- **Connections**: those of the clients rise and fall with the load; those of the database stay flat, below ${var.thresholds.pool_percent} % of the ${p.pool_size} that the proxy may open. The gap between the two is what the proxy saves."],
         [for p in local.proxies : "- **Proxy**: no pinned session, each of which keeps a connection to itself. Borrowing takes far less than ${local.borrow_latency_ms} ms. No failed logins or connections."],
         [for id in [local.id] : "- **Connections**: those of the database follow the executions, and stay below ${floor(local.connections)} of ${var.database.max_clients}." if local.direct],
+        [for api in slice(var.apis, 0, min(1, length(var.apis))) : "- **HTTP API**: hardly any 5xx; one request in ten takes less than ${var.thresholds.latency_ms} ms. 4xx are the callers', or throttling (429)."],
+        [for queue in slice(var.queues, 0, min(1, length(var.queues))) : "- **Queues**: the oldest message is seconds old; the queue of failed messages is empty."],
         [
           "- **Functions**: no errors, no throttles; one invocation in a hundred still ends well before the timeout.",
           "- **Library**: connecting takes tens of milliseconds; `lost while idle` is rare; nothing is refused.",
@@ -137,6 +140,52 @@ locals {
           [{ expression = "database / 1000", label = "of which in the database", id = "database_ms" }],
         ]
       ]...)
+    }
+
+    requests = {
+      title = "HTTP API: requests"
+      unit  = "a minute"
+      metrics = concat([], [
+        for api in var.apis : [
+          ["AWS/ApiGateway", "Count", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: all", stat = "SampleCount" }],
+          ["AWS/ApiGateway", "4xx", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: refused, 4xx" }],
+          ["AWS/ApiGateway", "5xx", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: failed, 5xx" }],
+        ]
+      ]...)
+    }
+
+    latency = {
+      title = "HTTP API: time of an answer"
+      unit  = "ms"
+      metrics = concat([], [
+        for api in var.apis : [
+          ["AWS/ApiGateway", "Latency", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: half", stat = "p50" }],
+          ["AWS/ApiGateway", "Latency", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: 9 in ten", stat = "p90" }],
+          ["AWS/ApiGateway", "IntegrationLatency", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: 9 in ten, the function's part", stat = "p90" }],
+        ]
+      ]...)
+      limits = { alarm = var.thresholds.latency_ms }
+    }
+
+    messages = {
+      title = "Queues: messages"
+      unit  = "messages"
+      metrics = concat([], [
+        for queue in var.queues : [
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name, { label = "${queue.name}: waiting", stat = "Maximum" }],
+          ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", queue.name, { label = "${queue.name}: worked on", stat = "Maximum" }],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.failed, { label = "${queue.name}: failed for good", stat = "Maximum" }],
+        ]
+      ]...)
+    }
+
+    message_age = {
+      title = "Queues: age of the oldest message"
+      unit  = "s"
+      metrics = [
+        for queue in var.queues : ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue.name, { label = queue.name, stat = "Maximum" }]
+      ]
+      limits = { for queue in var.queues : "alarm of ${queue.name}" => local.message_age_seconds[queue.name] }
     }
 
     invocations = {

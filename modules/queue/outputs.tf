@@ -19,3 +19,13 @@ output "failed" {
   description = "Name of the queue of messages that failed for good."
   value       = aws_sqs_queue.failed.name
 }
+
+output "monitoring" {
+  description = "What is watched of the queue, for the observability module: both names, how long all tries of a message take, and how long it is kept."
+  value = {
+    name              = aws_sqs_queue.main.name
+    failed            = aws_sqs_queue.failed.name
+    retries_seconds   = var.max_receives * local.visibility_timeout_seconds
+    retention_seconds = aws_sqs_queue.main.message_retention_seconds
+  }
+}

@@ -107,6 +107,17 @@ def test_a_queue_takes_no_connection_from_the_http_api(users_api: Plan) -> None:
     assert mapping["scaling_config"] == [{"maximum_concurrency": 10}]
 
 
+def test_the_example_s_api_and_queue_are_watched(users_api: Plan) -> None:
+    alarms = {alarm["alarm_name"]: alarm for alarm in users_api.of_type("aws_cloudwatch_metric_alarm").values()}
+    [queue] = (one for one in users_api.of_type("aws_sqs_queue").values() if one["name"] == "shop-new-users")
+    waits = alarms["shop-users-api-queue-shop-new-users-message-age"]
+    assert waits["dimensions"] == {"QueueName": "shop-new-users"}
+    assert waits["threshold"] == 5 * queue["visibility_timeout_seconds"]
+    failed = alarms["shop-users-api-queue-shop-new-users-failed-messages"]
+    assert failed["dimensions"] == {"QueueName": "shop-new-users-failed"}
+    assert {"shop-users-api-api-server-errors", "shop-users-api-api-latency"} <= alarms.keys()
+
+
 def test_requests_to_the_example_are_signed(users_api: Plan) -> None:
     [route] = users_api.of_type("aws_apigatewayv2_route").values()
     assert (route["route_key"], route["authorization_type"]) == ("$default", "AWS_IAM")

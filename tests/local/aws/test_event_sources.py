@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from moto.cloudwatch.models import cloudwatch_backends
 
+from local.aws.cloudwatch.alarms import store_of
 from local.aws.control_plane import ControlPlane
 from local.aws.event_sources import failed_of
 from local.lambda_runtime.function import FunctionVersion, Invocation, TooManyRequestsError
+from local.monitoring import publish_queues
 from tests.local.account import REGION, Account, Recorder, allow, running
+from tests.local.fronts import ACCOUNT, Fed
 from tests.waiting import await_that
 
-ACCOUNT = "123456789012"
 MINUTE_SECONDS = 0.5  # a visibility timeout of 30 s lasts 0.25 s
 
 
@@ -22,65 +25,6 @@ MINUTE_SECONDS = 0.5  # a visibility timeout of 30 s lasts 0.25 s
 def plane() -> Iterator[ControlPlane]:
     with running(ControlPlane(Recorder(), metric_minute_seconds=MINUTE_SECONDS)) as plane:
         yield plane
-
-
-class Fed:
-    """A function that a queue feeds, which answers as the test says."""
-
-    def __init__(self, account: Account, events: Recorder, name: str, **settings: Any) -> None:
-        self.account, self.sqs, self.functions = account, account.sqs, getattr(account, "lambda")
-        self.answer: Callable[[list[dict[str, Any]]], object] = lambda _: {"batchItemFailures": []}
-        self.batches: list[list[dict[str, Any]]] = []
-        self.working = self.most_working = 0
-        self._lock = threading.Lock()
-        events.answer = self._run
-        self.failed = self._queue(f"{name}-failed")
-        redrive = {"deadLetterTargetArn": self._arn(f"{name}-failed"), "maxReceiveCount": 2}
-        self.url = self._queue(name, RedrivePolicy=json.dumps(redrive), **settings.pop("attributes", {}))
-        polls = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
-        self.role = account.role(f"{name}-role", allow(polls, self._arn(name)))
-        account.function(name, Role=self.role, Timeout=5)
-        given = {"FunctionResponseTypes": ["ReportBatchItemFailures"]} | settings
-        made = self.functions.create_event_source_mapping(EventSourceArn=self._arn(name), FunctionName=name, **given)
-        self.mapping = made["UUID"]
-
-    def _queue(self, name: str, **attributes: str) -> str:
-        url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        return url
-
-    @staticmethod
-    def _arn(name: str) -> str:
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
-
-    def _run(self, _: FunctionVersion, payload: bytes) -> Invocation:
-        records = json.loads(payload)["Records"]
-        with self._lock:
-            self.batches.append(records)
-            self.working += 1
-            self.most_working = max(self.working, self.most_working)
-        try:
-            answer = self.answer(records)
-        except ValueError:
-            return Invocation("f", b'{"errorMessage": "no"}', "Unhandled", "")
-        finally:
-            with self._lock:
-                self.working -= 1
-        return Invocation("f", json.dumps(answer).encode(), None, "")
-
-    def send(self, *bodies: str, **more: Any) -> None:
-        for body in bodies:
-            self.sqs.send_message(QueueUrl=self.url, MessageBody=body, **more)
-
-    def left(self, url: str) -> int:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return sum(int(found[name]) for name in names)
-
-    def bodies(self) -> list[str]:
-        return [record["body"] for batch in self.batches for record in batch]
-
-    def stop(self) -> None:
-        self.functions.delete_event_source_mapping(UUID=self.mapping)
 
 
 @pytest.fixture
@@ -159,6 +103,24 @@ def test_no_more_batches_are_worked_on_than_the_maximum_and_the_rest_is_not_rece
     go_on.set()
     await_that(lambda: fed.left(fed.url) == 0)
     assert (fed.most_working, sorted(fed.bodies())) == (2, [*"012345"])
+
+
+def test_what_is_worked_on_is_in_flight_and_has_no_age(feed: Callable[..., Fed]) -> None:
+    fed = feed("flight")
+    go_on = threading.Event()
+    fed.answer = lambda _: go_on.wait(5) and {}
+    fed.send("a")
+    await_that(lambda: fed.working == 1)
+    publish_queues(time.time())
+    go_on.set()
+    store = store_of(cloudwatch_backends[ACCOUNT][REGION])
+    found = {
+        one: store.window(one, 0, 2**40) for one in store.metrics() if dict(one.dimensions) == {"QueueName": "flight"}
+    }
+    assert {metric.name: values.total for metric, values in found.items()} == {
+        "ApproximateNumberOfMessagesVisible": 0,
+        "ApproximateNumberOfMessagesNotVisible": 1,
+    }
 
 
 def test_a_throttled_batch_is_tried_again_without_another_receive(feed: Callable[..., Fed], events: Recorder) -> None:

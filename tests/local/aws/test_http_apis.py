@@ -6,92 +6,23 @@ import json
 import ssl
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from moto.cloudwatch.models import cloudwatch_backends
 
+from local.aws.cloudwatch.alarms import store_of
+from local.aws.cloudwatch.series import Metric
 from local.certificates import Certificates
 from local.lambda_runtime.function import Invocation, TooManyRequestsError
 from tests.local.account import REGION, Account, Recorder, allow
-
-ACCOUNT = "123456789012"
-FORMAT = '{"status":"$context.status","route":"$context.routeKey","error":"$context.integration.error","who":"$context.identity.userArn","refused":"$context.authorizer.error","sub":"$context.authorizer.claims.sub"}'  # noqa: E501
-
-Answer = tuple[int, dict[str, str], Any]
-
-
-class Api:
-    """An API in front of the alias live of a function of its own."""
-
-    def __init__(self, account: Account, name: str) -> None:
-        self.account, self.name = account, name
-        self.client, self.functions = account.apigatewayv2, getattr(account, "lambda")
-        version = account.function(name, Publish=True)["Version"]
-        self.alias = self.functions.create_alias(FunctionName=name, Name="live", FunctionVersion=version)["AliasArn"]
-        made = self.client.create_api(Name=name, ProtocolType="HTTP")
-        self.id, self.endpoint = made["ApiId"], made["ApiEndpoint"]
-        uri = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{self.alias}/invocations"
-        self.integration = self.client.create_integration(
-            ApiId=self.id, IntegrationType="AWS_PROXY", IntegrationUri=uri, PayloadFormatVersion="2.0"
-        )["IntegrationId"]
-
-    def permit(self, source_arn: str = "*") -> "Api":
-        self.functions.add_permission(
-            FunctionName=self.name,
-            Qualifier="live",
-            StatementId="http",
-            Action="lambda:InvokeFunction",
-            Principal="apigateway.amazonaws.com",
-            SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{self.id}/{source_arn}",
-        )
-        return self
-
-    def route(self, key: str = "$default", **settings: Any) -> "Api":
-        self.client.create_route(ApiId=self.id, RouteKey=key, Target=f"integrations/{self.integration}", **settings)
-        return self
-
-    def stage(self, **settings: Any) -> "Api":
-        self.client.create_stage(ApiId=self.id, StageName="$default", AutoDeploy=True, **settings)
-        return self
-
-    def logged(self) -> "Api":
-        group = f"/aws/vendedlogs/apigateway/{self.name}"
-        self.account.logs.create_log_group(logGroupName=group)
-        arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"
-        return self.stage(AccessLogSettings={"DestinationArn": arn, "Format": FORMAT})
-
-    def lines(self) -> list[dict[str, str]]:
-        group = f"/aws/vendedlogs/apigateway/{self.name}"
-        events = self.account.logs.filter_log_events(logGroupName=group)["events"]
-        return [json.loads(event["message"]) for event in events]
-
-    def ask(self, method: str = "GET", target: str = "/", body: bytes | None = None, **headers: str) -> Answer:
-        connection = HTTPConnection(urllib.parse.urlsplit(self.endpoint).netloc, timeout=10)
-        try:
-            connection.request(method, target, body, {name.replace("_", "-"): text for name, text in headers.items()})
-            answer = connection.getresponse()
-            content = answer.read()
-            kind = answer.headers.get("content-type", "")
-            found = json.loads(content) if kind == "application/json" and content else content
-            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, found
-        finally:
-            connection.close()
-
-    def ask_signed(self, key: Any, service: str = "execute-api", target: str = "/") -> Answer:
-        request = AWSRequest("GET", f"{self.endpoint}{target}")
-        keys = Credentials(key["AccessKeyId"], key["SecretAccessKey"], key.get("SessionToken"))
-        SigV4Auth(keys, service, REGION).add_auth(request)
-        return self.ask(target=target, **dict(request.headers.items()))
+from tests.local.fronts import ACCOUNT, Api
+from tests.modules.cloudwatch import TABLE
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +129,26 @@ def test_a_web_page_may_call_where_cors_names_it(account: Account) -> None:
     assert (headers["access-control-allow-methods"], headers["access-control-max-age"]) == ("GET", "5")
     assert "access-control-allow-origin" not in api.ask("OPTIONS", **preflight | {"origin": "https://other.example"})[1]
     assert api.ask(origin="https://www.example.com")[1]["access-control-allow-origin"] == "https://www.example.com"
+
+
+def test_each_answer_is_counted_as_cloudwatch_has_it(account: Account, function: Recorder) -> None:
+    api = Api(account, "counted").permit().route("GET /users").stage()
+    api.ask(target="/users")
+    api.ask(target="/none")
+    function.answer = lambda *_: Invocation("f-5", b"", "Unhandled", "")
+    api.ask(target="/users")
+    store = store_of(cloudwatch_backends[ACCOUNT][REGION])
+    found = {one: store.window(one, 0, 2**40) for one in store.metrics() if dict(one.dimensions).get("ApiId") == api.id}
+    sets = [{"ApiId": api.id}, {"ApiId": api.id, "Stage": "$default"}]
+    expected = {"Count": (3, 3), "4xx": (3, 1), "5xx": (3, 1), "Latency": (3, None), "IntegrationLatency": (2, None)}
+    assert found.keys() == {Metric.of("AWS/ApiGateway", name, dimensions) for name in expected for dimensions in sets}
+    for metric, values in found.items():
+        count, total = expected[metric.name]
+        assert values.count == count, metric
+        assert total is None or values.total == total, metric
+        known = TABLE["metrics"]["AWS/ApiGateway"][metric.name]
+        assert store.unit(metric) == known["unit"]
+        assert [name for name, _ in metric.dimensions] in [TABLE["dimension_sets"][name] for name in known["sets"]]
 
 
 # --- signed requests ---
