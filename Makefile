@@ -255,6 +255,8 @@ terraform-version:
 override PYTEST := $(TOOLS)/pytest --dist loadfile --no-loadscope-reorder
 to-test = .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version
 
+setup: $(to-test) ## Install what lint, scan and the tests need, and build the zips; each does it by itself where it is missing
+
 test: $(to-test) ## Run every test but those of test-examples
 	@$(PYTEST) -n 4 -m "not applied"
 
@@ -300,7 +302,7 @@ storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_conn
 waits: .venv/tools/requirements.txt ## Compare the waits that make size tells with those that the stand-in for the proxy makes (3 minutes)
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/waits.py
 
-bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/frameworks.zip ## Measure cold starts, warm invocations and tokens beside their peers
+bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/function.zip examples ## Measure cold starts, warm invocations and tokens beside their peers
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/run.py
 
 proxy-speed: .venv/tools/requirements.txt ## Measure the stand-in for RDS Proxy beside PgBouncer, and the memory of 2,000 and 5,000 clients
@@ -348,7 +350,7 @@ override LAYERS := $(OUTPUT)/layer-$(ARCH).zip $(filter-out %-python3.13-$(ARCH)
 package: $(LAYERS) $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=, PYTHON_VERSION=) and the functions (FUNCTION=path HANDLER=app.main; MIGRATIONS=path: another application's bootstrap)
 	@$(if $(FUNCTION)$(HANDLER)$(DECLARED)$(filter 3.14,$(PYTHON_VERSION)),$(TOOLS)/python -m tools.own_function --arch $(ARCH) --python $(PYTHON_VERSION) \
 	  $(if $(filter destroy reboot,$(MAKECMDGOALS)),--unless-made) $(if $(ENV),terraform/$(ENV)))
-	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)")
+	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)" --for $(ARCH))
 
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
 sources   = $(shell find $(1) -type f -not -name '*.pyc')
@@ -368,6 +370,13 @@ $(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
 
 # For a function that uses SQLAlchemy, psycopg 3 or Django: a second layer, for both architectures.
 frameworks: $(OUTPUT)/frameworks.zip ## Build the layer of the optional modules for SQLAlchemy, psycopg 3 and Django
+
+override EXAMPLES := $(patsubst examples/frameworks/%/handler.py,$(OUTPUT)/function-examples-frameworks-%.zip,$(wildcard examples/frameworks/*/handler.py))
+
+examples: $(OUTPUT)/frameworks.zip $(EXAMPLES) ## Build what examples/frameworks deploys: the second layer and a function for each framework
+
+$(EXAMPLES): $(OUTPUT)/function-examples-frameworks-%.zip: examples/frameworks/%/handler.py examples/frameworks/%/requirements.txt $(PACKAGER) | $(OUTPUT)/layer-x86_64.zip $(OUTPUT)/frameworks.zip
+	@FUNCTION=$(<D) HANDLER= $(TOOLS)/python -m tools.own_function --arch x86_64 --python 3.13
 
 $(OUTPUT)/frameworks.zip: $(PACKAGER) $(call sources,lambda/frameworks)
 	@$(TOOLS)/python -m build.package frameworks
@@ -394,4 +403,4 @@ $(UV): build/requirements/uv.txt
 	@$(UV) pip sync --quiet $(if $(filter tools runtime checkov,$*),--compile-bytecode) --require-hashes --python .venv/$* $<
 	@cp $< $@
 
-.PHONY: help demo demo-down frameworks proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours
+.PHONY: help setup demo demo-down frameworks examples proxy plan deploy destroy invoke migrate reboot doctor status logs psql environment terraform-version test test-examples lint scan scan-plans size storm waits bench fuzz drivers ledger clean package lock docs plan-time proxy-speed changes mutations neighbours

@@ -23,6 +23,9 @@ from build.finish import remove_leftovers
 
 HANDLER = "handler.handler"
 
+# The second layer, for functions that name it in runtime.extra_layers.
+_FRAMEWORKS = "frameworks.zip"
+
 _RUNTIME = layer.ROOT / ".venv" / "runtime" / "bin" / "python"
 _MACHINES = {"x86_64": ("x86_64", "AMD64"), "arm64": ("aarch64", "arm64")}
 
@@ -30,6 +33,9 @@ _NO_WHEEL = re.compile(r"Because (\S+) has no (?:usable )?wheels")
 _HANDLER = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*", re.ASCII)
 _REQUIREMENTS = ("requirements.txt", "uv.lock", "pyproject.toml")  # the first that there is
 _NO_CODE = {*_REQUIREMENTS, "uv.toml", "README.md", "tests"}  # at the top of the folder
+
+# Also there: a folder may be a root of Terraform as well, whose state is nobody's business.
+_OF_TERRAFORM = shutil.ignore_patterns("*.tf", "*.tf.json", "*.tfvars", "*.tfvars.json", "*.tfstate*", "*.tfplan*")
 
 # The layer brings them: a second one in the function's own folder would come first on the path.
 _OF_THE_LAYER = {"psycopg2": "psycopg2", "psycopg2-binary": "psycopg2", "lambda-postgres": "lambda_postgres"}
@@ -67,29 +73,51 @@ def make(function: Function, output: Path) -> Path:
     """Write the function's zip to the folder `output`, in which its layer is; PackageError says why it cannot run."""
     _check_handler(function)
     package = output / function.zip_name
-    layer_zip = output / f"{layer.name(function.arch, function.version)}.zip"
-    if not layer_zip.exists():
-        raise PackageError(f"{layer_zip.name} is missing: run make package.")
     with tempfile.TemporaryDirectory(prefix="function-") as folder:
         scratch = Path(folder)
         tree = scratch / "function"
         tree.mkdir()
-        _install(function, tree, scratch)
-        _check_packages(function, tree)
-        _copy(function, tree)
-        _check_import(function, tree, layer_zip, scratch)
-        if python := layer.find_python(function.version):
-            subprocess.run([python, "-I", layer.ROOT / "build" / "finish.py", tree, "--function"], check=True)
-        else:
-            print(f"No CPython {function.version} at hand: {package.name} holds no .pyc files and is slower to import.")
+        fill(function, tree, output)
+        compile_tree(function, tree)
         made = scratch / package.name
         write_zip(made, tree)
-        check_size(made, layer_zip)
-        check_shared_objects(made, function.arch, needed=False)
+        check(function, made, output)
         unfinished = package.with_name(f".{package.name}.{os.getpid()}")
         shutil.copyfile(made, unfinished)
         unfinished.replace(package)
     return package
+
+
+def fill(function: Function, tree: Path, output: Path, code: str = _IMPORT) -> None:
+    """Put the folder's code and what it requires into a tree; refuse what `code` cannot import as the runtime will."""
+    layer_zip = _layer(function, output)
+    with tempfile.TemporaryDirectory(prefix="function-") as folder:
+        scratch = Path(folder)
+        _install(function, tree, scratch)
+        _check_packages(function, tree)
+        _copy(function, tree)
+        _check_import(function, tree, layer_zip, scratch, code)
+
+
+def compile_tree(function: Function, tree: Path) -> None:
+    """Compile what stands in a tree as it will in Lambda."""
+    if python := layer.find_python(function.version):
+        subprocess.run([python, "-I", layer.ROOT / "build" / "finish.py", tree, "--function"], check=True)
+    else:
+        print(f"No CPython {function.version} at hand: the package holds no .pyc files and is slower to import.")
+
+
+def check(function: Function, package: Path, output: Path) -> None:
+    """Refuse a zip that Lambda would not take beside its layer, or not run."""
+    check_size(package, _layer(function, output))
+    check_shared_objects(package, function.arch, needed=False)
+
+
+def _layer(function: Function, output: Path) -> Path:
+    layer_zip = output / f"{layer.name(function.arch, function.version)}.zip"
+    if not layer_zip.exists():
+        raise PackageError(f"{layer_zip.name} is missing: run make package.")
+    return layer_zip
 
 
 def _check_handler(function: Function) -> None:
@@ -164,7 +192,9 @@ def _copy(function: Function, tree: Path) -> None:
     def ignored(folder: str, names: list[str]) -> set[str]:
         left_out = set(layer.NOT_SOURCE(folder, names))
         left_out |= {name for name in names if (Path(folder) / name / "pyvenv.cfg").exists()}
-        return left_out | (_NO_CODE & {*names} if Path(folder) == function.folder else set())
+        if Path(folder) == function.folder:
+            left_out |= (_NO_CODE & {*names}) | _OF_TERRAFORM(folder, names)
+        return left_out
 
     names = os.listdir(function.folder)
     both = {*os.listdir(tree)} & ({*names} - ignored(str(function.folder), names))
@@ -173,7 +203,7 @@ def _copy(function: Function, tree: Path) -> None:
     shutil.copytree(function.folder, tree, ignore=ignored, ignore_dangling_symlinks=True, dirs_exist_ok=True)
 
 
-def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path) -> None:
+def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path, code: str) -> None:
     """Import the handler as the runtime will, beside the layer, where this machine can run what Lambda will."""
     opt = scratch / "opt"
     compiled = any(".so" in path.suffixes for path in tree.rglob("*"))
@@ -191,16 +221,42 @@ def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path
     private = ("AWS_", "DB_", "LAMBDA_", "PG", "PYTHON")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     environment |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    command = [python, "-I", "-B", "-c", _IMPORT, function.handler, *map(str, (tree, opt / "python", boto3))]
+    command = [python, "-I", "-B", "-c", code, function.handler, *map(str, (tree, opt / "python", boto3))]
+    said = _run(function, command, tree, environment)
+    if (second := _second_layer(said)) and not (frameworks := layer_zip.with_name(_FRAMEWORKS)).exists():
+        said = f"{said}, of the second layer. First: make frameworks"
+    elif second:
+        with zipfile.ZipFile(frameworks) as archive:
+            archive.extractall(opt)
+        said = _run(function, command, tree, environment)
+        print(f"It imports {second} of {_FRAMEWORKS}: name that layer in the function's runtime.extra_layers.")
+    if said and code != _IMPORT:
+        raise PackageError(f"{function.folder}: {said}")
+    if said:
+        raise PackageError(f"{function.handler} does not import with Python {function.version}: {said}.")
+
+
+def _run(function: Function, command: list[str], tree: Path, environment: dict[str, str]) -> str:
+    """Return the last thing that a command which fails has said."""
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_IMPORT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise PackageError(f"{function.handler} was not imported within {_IMPORT_SECONDS} s.") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"]
-        raise PackageError(f"{function.handler} does not import with Python {function.version}: {lines[-1]}.")
+    return (
+        ""
+        if not done.returncode
+        else (done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"])[-1]
+    )
+
+
+def _second_layer(said: str) -> str | None:
+    """Return the module of the second layer that was missed."""
+    found = re.search(r"No module named '(lambda_postgres\.\w+)'", said)
+    name = found[1].rpartition(".")[2] if found else ""
+    folder = layer.ROOT / "lambda" / "frameworks" / "lambda_postgres"
+    return found[1] if found and ((folder / name).is_dir() or (folder / f"{name}.py").is_file()) else None
 
 
 def _native_python(function: Function) -> str | None:

@@ -5,13 +5,43 @@ import shutil
 import sys
 from pathlib import Path
 
-from build import checks, layer
+from build import checks, function, layer
 from build.layer import ROOT
 
 sys.path.append(str(ROOT / "lambda"))
 
 from bootstrap.errors import HistoryError
+from bootstrap.hook import HOOK
 from bootstrap.migration_files import read_migrations
+
+# What the bootstrap function does with a tool's folder, before it asks the database.
+_LIST = """
+import pathlib, sys
+_, folder, *path = sys.argv[1:]
+folder = pathlib.Path(folder)
+sys.path[:0] = [str(folder.parents[1]), *path]
+from bootstrap.errors import HistoryError
+from bootstrap.hook import read_revisions
+try:
+    read_revisions(folder)
+except HistoryError as error:
+    sys.exit(str(error))
+"""
+
+
+def hook_of(folder: Path | None, arch: str) -> function.Function | None:
+    """Return the folder of another tool as what is packaged like a function; None when it holds SQL files."""
+    if folder is None or not (folder / HOOK).is_file():
+        return None
+    return function.Function(folder, "migrate.upgrade", arch)
+
+
+def bring_hook(tree: Path, hook: function.Function, output: Path) -> None:
+    """Put a tool's folder, with what it requires, in the place of the sample's files."""
+    shutil.rmtree(tree / "migrations")
+    (tree / "migrations").mkdir()
+    function.fill(hook, tree / "migrations", output, _LIST)
+    function.compile_tree(hook, tree.parent)
 
 
 def application_of(folder: Path) -> str:
@@ -36,4 +66,4 @@ def replace_migrations(tree: Path, folder: Path) -> None:
     except (HistoryError, IsADirectoryError) as error:
         raise checks.PackageError(f"{folder}: {error}") from error
     if not files:
-        raise checks.PackageError(f"{folder} holds no migrations, such as 0001_orders.sql.")
+        raise checks.PackageError(f"{folder} holds no migrations, such as 0001_orders.sql, and no {HOOK}.")

@@ -138,10 +138,15 @@ class InstanceMetrics:
     def publish(self, instance: Instance, figures: Figures, at: float) -> None:
         """Publish what an instance's server tells. The memory is this machine's, and so is the CPU's share."""
         publisher, dimensions = _publisher(instance.arn), {"DBInstanceIdentifier": instance.identifier}
-        free = instance.allocated_storage_gib * _GIB - figures.stored_bytes
+        free: float | None = instance.allocated_storage_gib * _GIB - figures.stored_bytes
+        uptime = None
+        if instance.reader_host:  # a cluster: the storage has no size, and the server is its writer
+            dimensions = {"DBClusterIdentifier": instance.identifier, "Role": "WRITER"}
+            free, uptime = None, figures.uptime_seconds
         for name, value, unit in (
             ("DatabaseConnections", figures.connections, "Count"),
             ("FreeStorageSpace", free, "Bytes"),
+            ("EngineUptime", uptime, "Seconds"),
             ("MaximumUsedTransactionIDs", figures.used_transaction_ids, "Count"),
             ("FreeableMemory", figures.available_memory_bytes, "Bytes"),
             ("CPUUtilization", self._cpu_percent(instance, figures), "Percent"),
@@ -165,17 +170,19 @@ def publish_queues(at: float) -> None:
     for backend in every(sqs_backends):
         publisher = Publisher(backend.account_id, backend.region_name, "AWS/SQS")
         for queue in list(backend.queues.values()):
-            messages = list(queue.messages)
-            if messages or queue.deleted_messages:
-                _publish_queue(publisher, queue, messages, at)
+            held = list(queue._messages)
+            if held or queue.deleted_messages:
+                _publish_queue(publisher, queue.name, held, at)
 
 
-def _publish_queue(publisher: Publisher, queue: Any, messages: list[Any], at: float) -> None:
-    dimensions = {"QueueName": queue.name}
-    visible = [message for message in messages if message.visible and not message.delayed]
+def _publish_queue(publisher: Publisher, name: str, held: list[Any], at: float) -> None:
+    dimensions = {"QueueName": name}
+    due = [message for message in held if not message.delayed]
+    visible = [message for message in due if message.visible]
     publisher.put("ApproximateNumberOfMessagesVisible", len(visible), "Count", dimensions, at=at)
-    if messages:
-        age = max(0.0, time.time() - min(message.sent_timestamp for message in messages) / 1000)
+    publisher.put("ApproximateNumberOfMessagesNotVisible", len(due) - len(visible), "Count", dimensions, at=at)
+    if visible:  # without those in flight: awsdocs/amazon-sqs-developer-guide#14
+        age = max(0.0, time.time() - min(message.sent_timestamp for message in visible) / 1000)
         publisher.put("ApproximateAgeOfOldestMessage", age, "Seconds", dimensions, at=at)
 
 

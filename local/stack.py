@@ -235,30 +235,32 @@ class Stack(Events):
         )
         self._servers[instance.identifier] = server
         self._instances[instance.identifier] = instance
-        listener = InstanceListener(
-            self._loop.loop,
-            host_name=instance.host,
-            certificate=self._certificates.host("rds", instance.host),
-            socket_path=server.socket_path,
-            directory=self._control_plane.iam,
-            resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
-        )
-        _configure(listener, instance)
-        listener.start()
-        self._endpoints[instance.host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
+        for host in _hosts(instance):
+            listener = InstanceListener(
+                self._loop.loop,
+                host_name=host,
+                certificate=self._certificates.host("rds", host),
+                socket_path=server.socket_path,
+                directory=self._control_plane.iam,
+                resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
+            )
+            _configure(listener, instance)
+            listener.start()
+            self._endpoints[host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
+            _log.info("%s leads to %s on port %d", host, server, listener.port)
         self._write_endpoints()
-        _log.info("%s leads to %s on port %d", instance.host, server, listener.port)
 
     def instance_changed(self, instance: Instance) -> None:
         self._instances[instance.identifier] = instance
         if instance.master_password and self._servers[instance.identifier].running:
             self._servers[instance.identifier].change_master_password(instance.master_password)
-        endpoint = self._endpoints[instance.host]
-        assert isinstance(endpoint.listener, InstanceListener)
-        _configure(endpoint.listener, instance)
-        self._endpoints[instance.host] = replace(
-            endpoint, security_group_ids=instance.security_group_ids, port=instance.port
-        )
+        for host in _hosts(instance):
+            endpoint = self._endpoints[host]
+            assert isinstance(endpoint.listener, InstanceListener)
+            _configure(endpoint.listener, instance)
+            self._endpoints[host] = replace(
+                endpoint, security_group_ids=instance.security_group_ids, port=instance.port
+            )
 
     def instance_restarted(self, instance: Instance) -> None:
         self._servers[instance.identifier].restart(max_connections=_max_connections(instance))
@@ -279,9 +281,10 @@ class Stack(Events):
 
     def instance_deleted(self, instance: Instance) -> None:
         self._instances.pop(instance.identifier, None)
-        if endpoint := self._endpoints.pop(instance.host, None):
-            endpoint.listener.stop()
-            self._write_endpoints()
+        for host in _hosts(instance):
+            if endpoint := self._endpoints.pop(host, None):
+                endpoint.listener.stop()
+        self._write_endpoints()
         if server := self._servers.pop(instance.identifier, None):
             server.stop()
 
@@ -513,6 +516,11 @@ def _authority(ca_file: str, function: FunctionVersion) -> Authority | None:
     if name == "amazon-trust-services.pem":
         return "proxy"
     return "rds" if re.fullmatch(rf"rds-{function.region}\.pem", name) else None
+
+
+def _hosts(instance: Instance) -> list[str]:
+    """The names that lead to an instance; a cluster has one for its readers, which the same server answers."""
+    return [instance.host, *([instance.reader_host] if instance.reader_host else [])]
 
 
 def _max_connections(instance: Instance) -> int:

@@ -22,15 +22,17 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-# They apply whole modules, break them, and wait for the provider, or try an example: `make test-examples`, and not
-# `make test`.
+# They apply whole modules, break them, and wait for the provider, or try an example, or fail over to a standby, which
+# takes long too: `make test-examples`, and not `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/examples/test_platform.py",
+    "tests/examples/test_aurora.py",
     "tests/terraform/test_restore.py",
     "tests/tools/doctor/test_faults.py",
     "tests/terraform/test_second_apply.py",
     "tests/examples/test_own_function_applied.py",
+    "tests/examples/test_frameworks_applied.py",
     "tests/modules/test_alarms_go_off.py",
     "tests/modules/test_database_adopted.py",
     "tests/modules/test_database_changes.py",
@@ -41,6 +43,8 @@ APPLIED = (
     "tests/terraform/test_failed_migration.py",
     "tests/examples/test_users_api.py",
     "tests/examples/test_existing_database.py",
+    "tests/lambda/layer/test_failover.py",
+    "tests/local/postgres/test_standby.py",
 )
 
 

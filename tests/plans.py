@@ -67,6 +67,18 @@ _APPLICATION = {
 # A state writes terraform_data's values, of any type, otherwise; over half-known rules the provider stumbles.
 NOT_IN_A_STATE = ("terraform_data", "aws_vpc_security_group_")
 
+# What the function module's output alias is.
+_ALIAS = {
+    "name": "app",
+    "qualifier": "live",
+    "arn": "arn:aws:lambda:us-east-1:111122223333:function:app:live",
+    "invoke_arn": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:111122223333"
+    ":function:app:live/invocations",
+    "role": "app-role",
+    "timeout_seconds": 15,
+    "reserved_concurrency": 20,
+}
+
 _ZIPS = {"package": "package.zip", "layer": "layer-x86_64.zip"}
 
 # What each module is given when a test says nothing else.
@@ -78,6 +90,11 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "endpoints": {"secretsmanager": ["bootstrap"]},
     },
     "database": {"name": "app", "network": _NETWORK, "instance_class": "db.t4g.micro"},
+    "cluster": {
+        "name": "app",
+        "network": {**_NETWORK, "zone_names": ["us-east-1a", "us-east-1b"]},
+        "instance_class": "db.r7g.large",
+    },
     "bootstrap": {
         "name": "app",
         "network": _NETWORK,
@@ -103,6 +120,8 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "reserved_concurrency": 20,
         **_ZIPS,
     },
+    "http": {"name": "app", "network": _NETWORK, "function": _ALIAS, "authorization": "iam"},
+    "queue": {"name": "app", "function": _ALIAS, "maximum_concurrency": 10},
     "observability": {
         "name": "app",
         "network": {"location": _NETWORK["location"]},
@@ -297,9 +316,11 @@ def state_as_planned(plan: Plan) -> dict[str, Any]:
 
 def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
     known = {"id": resource["address"], "arn": arn(resource["type"], resource["name"])}
-    known |= {"aws_vpc": {"owner_id": "111122223333"}, "aws_db_instance": {"resource_id": "db-PLANNED"}}.get(
-        resource["type"], {}
-    )
+    known |= {
+        "aws_vpc": {"owner_id": "111122223333"},
+        "aws_db_instance": {"resource_id": "db-PLANNED"},
+        "aws_rds_cluster": {"cluster_resource_id": "cluster-PLANNED"},
+    }.get(resource["type"], {})
     if resource.get("values", {}).get("name_prefix"):
         known["name"] = resource["address"]
     return known
@@ -467,8 +488,8 @@ def copy_tree() -> Path:
     for name in ("terraform", "modules", "examples"):
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "backend.tf")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users")]
-    for name in ("function", "bootstrap", "layer-x86_64", *applications):
+    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users", "users-api")]
+    for name in ("function", "function-examples-users-api", "bootstrap", "layer-x86_64", *applications):
         write_zip(copy / "build" / "output" / f"{name}.zip")
     return copy
 

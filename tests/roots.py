@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -24,7 +27,8 @@ _DATABASE = plans.ARGUMENTS["bootstrap"]["database"]
 PLATFORM = {
     "network": plans.ARGUMENTS["function"]["network"],
     "database": _DATABASE | {"iam_authentication": True, "master_user": "master"},
-    "connection": plans.POOLED | {"shares": {"shop-orders": 300, "shop-users": 150}},
+    "connection": plans.POOLED
+    | {"shares": {"shop-orders": 300, "shop-users": 150, "shop-users-api": 30, "shop-users-worker": 10}},
     "monitoring": {name: plans.ARGUMENTS["observability"][name] for name in ("proxy", "database")},
 }
 
@@ -46,6 +50,15 @@ def plan_offline(root: str, *, newer: bool = False) -> plans.Plan:
         folder = _tree() / root
         plans.terraform(folder, "get")
         return plans.plan_folder(folder)
+
+
+def plan_edited(root: str, edit: Callable[[str], str]) -> plans.Plan:
+    """Plan a copy of a root, each of whose files is edited, by a provider that calls nobody."""
+    folder = Path(shutil.copytree(_tree() / root, tempfile.mkdtemp(dir=(_tree() / root).parent), dirs_exist_ok=True))
+    for path in folder.glob("*.tf"):
+        path.write_text(edit(path.read_text()))
+    plans.terraform(folder, "get")
+    return plans.plan_folder(folder)
 
 
 @cache

@@ -62,7 +62,10 @@ def _waits_for(rds: Any, proxy: str) -> str:
     targets = rds.describe_db_proxy_targets(DBProxyName=proxy)["Targets"]
     if not targets:
         raise NotAvailableError(f"The proxy {proxy} has no target. make deploy registers the database again.")
-    for health in (target.get("TargetHealth", {}) for target in targets):
+    led_to = [target for target in targets if target.get("Type") != "TRACKED_CLUSTER"]
+    if not led_to:
+        return "the cluster has no instance yet"
+    for health in (target.get("TargetHealth", {}) for target in led_to):
         state, reason = health.get("State", "unknown"), health.get("Reason")
         if state != "AVAILABLE":
             words = IN_PLAIN_WORDS.get(reason or state, "AWS gives no reason")

@@ -2,8 +2,9 @@
 
 In each modules/NAME/README.md the parts between markers are written again: an example (the module's call in a root that
 the tests plan), tables of inputs and outputs, what is refused. policies/SKIPS.md is the register of checkov's skips.
-Each module and root gets a copy of versions.tf. A link would not survive an archive of the repository. docs/pinning.md
-has the table of what to write instead of a statement that pins, which the stand-in's reports repeat.
+Each module and root gets a copy of versions.tf, bootstrap one of function's compiled_for.tf. A link would not survive
+an archive of the repository. docs/pinning.md has the table of what to write instead of a statement that pins, which the
+stand-in's reports repeat.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from hcl2.utils import SerializationOptions
 from local.rds_proxy import advice
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = "terraform/prod/main.tf"
+EXAMPLES_OF_CALLS = ("terraform/prod/main.tf", "examples/users-api/main.tf", "examples/aurora/main.tf")
 SKIPS = ROOT / "policies" / "SKIPS.md"
 PINNING = ROOT / "docs" / "pinning.md"
 EXAMPLES = tomllib.loads(Path(__file__).with_name("refusal_examples.toml").read_text())
@@ -59,6 +60,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     for folder in TERRAFORM_FOLDERS:
         for main in sorted(ROOT.glob(f"{folder}/*/main.tf")):
             yield main.with_name("versions.tf"), (ROOT / "versions.tf").read_text()
+    for original in ROOT.glob("modules/function/compiled_for.tf"):
+        yield ROOT / "modules" / "bootstrap" / original.name, original.read_text()
     for readme in sorted(ROOT.glob("modules/*/README.md")):
         yield readme, module_readme(readme)
     yield PINNING, _with_part(PINNING, "what to write instead", advice.table())
@@ -121,11 +124,14 @@ def _sources(place: str) -> list[Path]:
 
 
 def _example(module: str) -> str:
-    text = (ROOT / EXAMPLE).read_text()
-    call = re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE)
-    if call is None:
-        raise DocumentError(f"{EXAMPLE} does not call the module {module}, so its README has no example.")
-    return f"```hcl\n{call[0]}\n```\n\nFrom [{EXAMPLE}](../../{EXAMPLE}), which the tests plan."
+    """The module's call in the first root that has one."""
+    for root in EXAMPLES_OF_CALLS:
+        text = (ROOT / root).read_text()
+        if call := re.search(rf'^module "{module}" {{\n.*?^}}$', text, re.DOTALL | re.MULTILINE):
+            return f"```hcl\n{call[0]}\n```\n\nFrom [{root}](../../{root}), which the tests plan."
+    raise DocumentError(
+        f"{' and '.join(EXAMPLES_OF_CALLS)} do not call the module {module}: its README has no example."
+    )
 
 
 def _inputs(variables: Blocks) -> str:

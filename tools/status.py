@@ -64,7 +64,7 @@ def _proxy(site: Site) -> str:
     if proxy is None:
         return "none: the function connects to the instance"
     found = site.client("rds").describe_db_proxy_targets(DBProxyName=proxy["DBProxyName"])["Targets"]
-    health = [target.get("TargetHealth", {}) for target in found]
+    health = [target.get("TargetHealth", {}) for target in found if target.get("Type") != "TRACKED_CLUSTER"]
     states = [" ".join(filter(None, (state.get("State"), state.get("Reason")))) for state in health]
     return f"{proxy['DBProxyName']} is {proxy['Status']}, its target {', '.join(states) or 'is missing'}"
 

@@ -1,13 +1,15 @@
-# What the platform team owns: the network, the database and the proxy. The roots ../orders and ../users belong to service
-# teams and read this one's outputs. README.md says in which order they are applied.
+# What the platform team owns: the network, the database and the proxy. The roots ../orders, ../users and ../users-api
+# belong to service teams and read this one's outputs. README.md says in which order they are applied.
 
 locals {
   name = "shop"
 
   # What each service's function may reserve: together no more than the proxy's pool takes. A plan refuses what is above.
   shares = {
-    shop-orders = 300
-    shop-users  = 150
+    shop-orders       = 300
+    shop-users        = 150
+    shop-users-api    = 30
+    shop-users-worker = 10
   }
 
   # Made by `make package MIGRATIONS=examples/platform/migrations` before the plan.

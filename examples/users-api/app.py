@@ -46,38 +46,13 @@ def main(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         unknown = isinstance(error, ConnectionLost) and error.committed is None
         status, body = 503, {"error": "may have been done" if unknown else "was not done"}
         headers["retry-after"] = "1"
-        _log("ERROR", type(error).__name__, reason=str(error))
+        log("ERROR", type(error).__name__, reason=str(error))
     took = round((time.monotonic() - began) * 1000, 1)
-    _log("INFO", "request", id=request.get("requestId"), method=method, path=path, status=status, milliseconds=took)
+    log("INFO", "request", id=request.get("requestId"), method=method, path=path, status=status, milliseconds=took)
     return {"statusCode": status, "headers": headers, "body": json.dumps(body)}
 
 
-def _answer(method: str, path: str, event: Mapping[str, Any], context: Any) -> Answer:
-    found = re.fullmatch(r"/users(?:/(\d{1,19}))?", path, re.ASCII)
-    if not found or (found[1] and int(found[1]) > _LARGEST_ID):
-        raise Refused(404, "there is only /users and /users/{id}")
-    routes: Mapping[str, Callable[[], Answer]] = (
-        {"PATCH": lambda: _rename(int(found[1]), _name(event), context)}
-        if found[1]
-        else {
-            "GET": lambda: _list(_after(event), context),
-            "POST": lambda: _create(_name(event), _idempotency_key(event), context),
-        }
-    )
-    if method not in routes:
-        raise Refused(405, f"{path} takes {', '.join(routes)}")
-    return routes[method]()
-
-
-def _list(after: int, context: Any) -> Answer:
-    with connection(context) as conn, conn.cursor() as cursor:
-        query = "SELECT id, name, created_at FROM users WHERE id > %s ORDER BY id LIMIT %s"
-        cursor.execute(query, (after, _PAGE + 1))
-        users = [_user(row) for row in cursor]
-    return 200, {"users": users[:_PAGE], "next": users[_PAGE - 1]["id"] if len(users) > _PAGE else None}
-
-
-def _create(name: str, key: str, context: Any) -> Answer:
+def create_user(name: str, key: str, context: Any) -> Answer:
     """Make a user once for each key, however often the request comes: after a timeout the client sends it again."""
     wanted = hashlib.sha256(name.encode()).hexdigest()
 
@@ -104,6 +79,49 @@ def _create(name: str, key: str, context: Any) -> Answer:
     return run_transaction(work, context)
 
 
+def name_in(event: Mapping[str, Any]) -> str:
+    """Return the name that the body of a request or message asks for."""
+    text = event.get("body") or ""
+    try:
+        body = json.loads(base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text)
+    except ValueError as error:
+        raise Refused(400, "the body must be JSON") from error
+    name = body.get("name") if isinstance(body, dict) and body.keys() == {"name"} else None
+    if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
+        raise Refused(400, 'the body must be {"name": …} with 1 to 200 printable characters')
+    return name.strip()
+
+
+def log(level: str, event: str, **fields: Any) -> None:
+    """Write one line of JSON."""
+    print(json.dumps({"level": level, "event": event, **fields}), flush=True)
+
+
+def _answer(method: str, path: str, event: Mapping[str, Any], context: Any) -> Answer:
+    found = re.fullmatch(r"/users(?:/(\d{1,19}))?", path, re.ASCII)
+    if not found or (found[1] and int(found[1]) > _LARGEST_ID):
+        raise Refused(404, "there is only /users and /users/{id}")
+    routes: Mapping[str, Callable[[], Answer]] = (
+        {"PATCH": lambda: _rename(int(found[1]), name_in(event), context)}
+        if found[1]
+        else {
+            "GET": lambda: _list(_after(event), context),
+            "POST": lambda: create_user(name_in(event), _idempotency_key(event), context),
+        }
+    )
+    if method not in routes:
+        raise Refused(405, f"{path} takes {', '.join(routes)}")
+    return routes[method]()
+
+
+def _list(after: int, context: Any) -> Answer:
+    with connection(context) as conn, conn.cursor() as cursor:
+        query = "SELECT id, name, created_at FROM users WHERE id > %s ORDER BY id LIMIT %s"
+        cursor.execute(query, (after, _PAGE + 1))
+        users = [_user(row) for row in cursor]
+    return 200, {"users": users[:_PAGE], "next": users[_PAGE - 1]["id"] if len(users) > _PAGE else None}
+
+
 def _rename(user_id: int, name: str, context: Any) -> Answer:
     def work(conn: Any) -> Answer:
         with conn.cursor() as cursor:
@@ -115,18 +133,6 @@ def _rename(user_id: int, name: str, context: Any) -> Answer:
         return 200, _user(row)
 
     return run_transaction(work, context)
-
-
-def _name(event: Mapping[str, Any]) -> str:
-    text = event.get("body") or ""
-    try:
-        body = json.loads(base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text)
-    except ValueError as error:
-        raise Refused(400, "the body must be JSON") from error
-    name = body.get("name") if isinstance(body, dict) and body.keys() == {"name"} else None
-    if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
-        raise Refused(400, 'the body must be {"name": …} with 1 to 200 printable characters')
-    return name.strip()
 
 
 def _idempotency_key(event: Mapping[str, Any]) -> str:
@@ -145,7 +151,3 @@ def _after(event: Mapping[str, Any]) -> int:
 
 def _user(row: Any) -> dict[str, Any]:
     return {"id": row[0], "name": row[1], "created_at": row[2].isoformat()}
-
-
-def _log(level: str, event: str, **fields: Any) -> None:
-    print(json.dumps({"level": level, "event": event, **fields}), flush=True)

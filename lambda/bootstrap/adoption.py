@@ -38,35 +38,79 @@ FROM (
 WHERE namespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)
 AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND objsubid = 0 AND deptype IN ('e', 'i'))
 AND pg_get_userbyid(owner) <> %(owner)s
+AND identified.identity IS NOT NULL -- by a newer catalog than the transaction's, in which it may be gone
 ORDER BY 1, 2
 """
 # As ALTER calls it, where the catalog calls it otherwise.
 _KEYWORDS = {"statistics object": "STATISTICS"}
 
-# What runs with its owner's rights and would not run with another's: a view that reads beyond the schema, a function
-# that is told to. It stays whose it is.
+# What runs with its owner's rights and would not run with another's: a view or a rule that reaches beyond the schema or
+# through its owner's login to another server, whatever reads such a view, a function that is told to. It stays whose it
+# is.
 _STAYS = """
+WITH RECURSIVE schema AS (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s),
+reaches AS (
+    SELECT reader.oid AS reader, source.oid AS source,
+        source.relnamespace NOT IN (reader.relnamespace, 'pg_catalog'::regnamespace) OR EXISTS (
+            SELECT FROM pg_foreign_table JOIN pg_user_mappings ON srvid = ftserver
+            WHERE ftrelid = source.oid AND umuser = reader.relowner) AS beyond
+    FROM pg_class reader JOIN pg_rewrite ON ev_class = reader.oid
+    JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
+    JOIN pg_class source ON refclassid = 'pg_class'::regclass AND source.oid = refobjid
+    WHERE reader.relnamespace = (SELECT oid FROM schema) AND pg_get_userbyid(reader.relowner) <> %(owner)s
+),
+stays AS (
+    SELECT reader FROM reaches WHERE beyond
+    UNION SELECT reaches.reader FROM reaches JOIN stays ON source = stays.reader
+)
 SELECT identified.type, identified.identity, pg_get_userbyid(owner)
 FROM (
-    SELECT 'pg_class'::regclass AS class, viewed.oid AS id, viewed.relowner AS owner FROM pg_class viewed
-        WHERE relkind IN ('m', 'v') AND relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND EXISTS (
-            SELECT FROM pg_rewrite JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
-            JOIN pg_class source ON refclassid = 'pg_class'::regclass AND source.oid = refobjid
-            WHERE ev_class = viewed.oid
-            AND source.relnamespace NOT IN (viewed.relnamespace, 'pg_catalog'::regnamespace))
+    SELECT 'pg_class'::regclass AS class, pg_class.oid AS id, relowner AS owner
+        FROM pg_class JOIN stays ON pg_class.oid = reader
     UNION ALL SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc
-        WHERE prosecdef AND pronamespace = to_regnamespace(quote_ident(%(schema)s))
+        WHERE prosecdef AND pronamespace = (SELECT oid FROM schema) AND pg_get_userbyid(proowner) <> %(owner)s
 ) object, pg_identify_object(class, id, 0) identified
-WHERE pg_get_userbyid(owner) <> %(owner)s
-AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e')
+WHERE NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e')
+AND identified.identity IS NOT NULL
 ORDER BY 1, 2
 """
-_RELATIONS = """
-SELECT format('%%I.%%I', nspname, relname), relkind = 'S', pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)
-FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = %s AND relkind IN ('f', 'm', 'p', 'r', 'S', 'v') ORDER BY 1
+_MAY_CREATE = """
+SELECT DISTINCT coalesce(rolname, 'PUBLIC')
+FROM pg_namespace, aclexplode(nspacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
+WHERE nspname = %(schema)s AND privilege_type = 'CREATE' AND grantee <> nspowner
+AND rolname IS DISTINCT FROM %(owner)s
+ORDER BY 1
 """
-_ACTS_FOR = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(%s, oid, 'USAGE'))"
+_DEFAULTS = """
+SELECT DISTINCT pg_get_userbyid(defaclrole) FROM pg_default_acl
+WHERE defaclnamespace IN (0, (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s))
+AND (defaclnamespace <> 0 OR pg_get_userbyid(defaclrole) = ANY (%(owners)s))
+AND pg_get_userbyid(defaclrole) <> %(owner)s
+ORDER BY 1
+"""
+# A sequence of a column goes where its table goes.
+_RELATIONS = """
+SELECT format('%%I.%%I', nspname, pg_class.relname), pg_class.relkind = 'S', pg_has_role(pg_class.relowner, 'USAGE'),
+    format('%%I.%%I', nspname, coalesce(of.relname, pg_class.relname))
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+LEFT JOIN (
+    pg_depend JOIN pg_class of ON of.oid = refobjid
+) ON pg_class.relkind = 'S' AND classid = 'pg_class'::regclass AND objid = pg_class.oid
+    AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i')
+WHERE nspname = %s AND pg_class.relkind IN ('f', 'm', 'p', 'r', 'S', 'v') ORDER BY 1
+"""
+_RELATION_KINDS = ("foreign table", "materialized view", "sequence", "table", "view")
+# A membership that an owner has itself, and by which it acts without SET ROLE. What it has by way of another role may
+# come with that role's own turn here.
+_ACTS_FOR = """
+SELECT EXISTS (SELECT FROM pg_auth_members JOIN pg_roles held ON held.oid = roleid JOIN pg_roles holder
+    ON holder.oid = member WHERE held.rolname = %s AND holder.rolname = %s
+    AND coalesce((to_jsonb(pg_auth_members) ->> 'inherit_option')::boolean, true))
+"""
+_GRANTED_BY_ITSELF = """
+SELECT EXISTS (SELECT FROM pg_auth_members JOIN pg_roles held ON held.oid = roleid JOIN pg_roles master
+    ON master.oid = member AND master.oid = grantor WHERE held.rolname = %s AND master.rolname = current_user)
+"""
 _NAMED_IN_A_REFUSAL = 5
 _INHERIT_IS_OF_THE_GRANT = 160000  # the version from which on it is not of the role
 
@@ -82,6 +126,12 @@ class Foreign:
     def __str__(self) -> str:
         return f"{self.kind} {self.identity}"
 
+    @property
+    def called(self) -> str:
+        """Return its name as ALTER takes it: an aggregate of rows, such as count(*), is identified as count()."""
+        rows = self.kind == "aggregate" and self.identity.endswith("()")
+        return self.identity.removesuffix("()") + "(*)" if rows else self.identity
+
 
 def adoption(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
     """Yield what makes the schema and all that stands in it the application's; nothing unless it is to be adopted."""
@@ -90,29 +140,30 @@ def adoption(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
     found = foreign(cursor, settings)
     master = single(cursor, "SELECT current_user")
     ours = {master, settings.owner, settings.deployer, *(user.name for user in settings.users)}
-    granted = list(_granted(cursor, settings, _owners(found)))  # while the owners are still known
-    # For as long as the hand-over lasts.
-    joined = [owner for owner in _owners(found) if not single(cursor, "SELECT pg_has_role(%s, 'USAGE')", owner)]
+    owners = _owners(found)
+    # All is read before the first change, so that plan, which makes none, reads the same.
+    granted = list(_granted(cursor, settings, found))
+    joined = [owner for owner in owners if not single(cursor, "SELECT pg_has_role(%s, 'USAGE')", owner)]
+    left = [_leaving(cursor, owner) for owner in joined]
+    new = [owner for owner in owners if owner not in ours and not single(cursor, _ACTS_FOR, settings.owner, owner)]
+    inherit = " WITH INHERIT TRUE" if _version(cursor) >= _INHERIT_IS_OF_THE_GRANT else ""
     for owner in joined:
-        yield change(f"act as {owner} for the hand-over", "GRANT {} TO CURRENT_USER", owner)
-    for owner in _owners(found):
-        if owner not in ours and not single(cursor, _ACTS_FOR, settings.owner, owner):
-            inherit = " WITH INHERIT TRUE" if _version(cursor) >= _INHERIT_IS_OF_THE_GRANT else ""
-            yield change(
-                f"let {owner} act as {settings.owner}, as it did as owner",
-                f"GRANT {{}} TO {{}}{inherit}",
-                settings.owner,
-                owner,
-            )
+        yield change(f"act as {owner} for the hand-over", f"GRANT {{}} TO CURRENT_USER{inherit}", owner)
+    for owner in new:
+        yield change(
+            f"let {owner} act as {settings.owner}, as it did as owner",
+            f"GRANT {{}} TO {{}}{inherit}",
+            settings.owner,
+            owner,
+        )
     for thing in found:
         kind = _KEYWORDS.get(thing.kind, thing.kind.upper())
         statement = sql.SQL(f"ALTER {kind} {{}} OWNER TO {{}}").format(
-            sql.SQL(thing.identity), sql.Identifier(settings.owner)
+            sql.SQL(thing.called), sql.Identifier(settings.owner)
         )
         yield Change(f"give {thing} from {thing.owner} to {settings.owner}", (statement,))
     yield from granted
-    for owner in joined:
-        yield change(f"act as {owner} no more", "REVOKE {} FROM CURRENT_USER", owner)
+    yield from left
 
 
 def foreign(cursor: extensions.cursor, settings: Settings) -> list[Foreign]:
@@ -130,17 +181,31 @@ def foreign(cursor: extensions.cursor, settings: Settings) -> list[Foreign]:
 
 
 def relations(cursor: extensions.cursor, settings: Settings) -> dict[str, list[str]]:
-    """Return the tables and the sequences that the master may grant on, those that are to be adopted among them."""
-    owners = _owners(foreign(cursor, settings)) if settings.adopt else []
-    return _by_kind(cursor, settings, owners, others=True)
+    """Return the tables and the sequences that the master may grant on, those that are to be adopted among them.
+
+    What stays somebody's is not among them: through it the grant would reach what its owner reaches elsewhere.
+    """
+    return _by_kind(cursor, settings, foreign(cursor, settings) if settings.adopt else [], others=True)
 
 
 def notes(cursor: extensions.cursor, settings: Settings) -> list[str]:
     """Tell what an adoption leaves to whoever has it."""
-    return [
+    named = {"schema": settings.schema, "owner": settings.owner, "owners": _owners(foreign(cursor, settings))}
+    told = [
         f"{thing} stays {thing.owner}'s, with whose rights it runs: change it and grant on it as {thing.owner}"
         for thing in _stays(cursor, settings)
     ]
+    cursor.execute(_MAY_CREATE, named)
+    told += [
+        f"{role} may create in schema {settings.schema}: whoever does acts as {settings.owner} from the next apply on"
+        for (role,) in cursor.fetchall()
+    ]
+    cursor.execute(_DEFAULTS, named)
+    told += [
+        f"default privileges of {role} are for what {role} makes: what a migration makes needs grants of its own"
+        for (role,) in cursor.fetchall()
+    ]
+    return told
 
 
 def refuse_what_cannot_be_adopted(cursor: extensions.cursor, settings: Settings) -> None:
@@ -164,9 +229,9 @@ def refuse_what_cannot_be_adopted(cursor: extensions.cursor, settings: Settings)
                 )
 
 
-def _granted(cursor: extensions.cursor, settings: Settings, owners: Sequence[str]) -> Iterator[Change]:
+def _granted(cursor: extensions.cursor, settings: Settings, found: Sequence[Foreign]) -> Iterator[Change]:
     """Yield what lets users who are there reach the adopted as they reach what the owner makes; new ones come later."""
-    adopted = _by_kind(cursor, settings, owners, others=False)
+    adopted = _by_kind(cursor, settings, found, others=False)
     for user in settings.users:
         if not single(cursor, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", user.name):
             continue
@@ -183,16 +248,28 @@ def _granted(cursor: extensions.cursor, settings: Settings, owners: Sequence[str
 
 
 def _by_kind(
-    cursor: extensions.cursor, settings: Settings, owners: Sequence[str], *, others: bool
+    cursor: extensions.cursor, settings: Settings, found: Sequence[Foreign], *, others: bool
 ) -> dict[str, list[str]]:
-    """Return the relations of these owners that do not stay theirs; others: and those that the master may act for."""
-    stays = [thing.identity for thing in _stays(cursor, settings)] if owners else []
+    """Return the relations that are to be adopted; others: and those that the master may act for and that do not stay.
+
+    They are told by what is found, not by owner: what is an extension's may have the same one.
+    """
+    adopted = {thing.identity for thing in found if thing.kind in _RELATION_KINDS}
+    stays = {thing.identity for thing in _stays(cursor, settings) if thing.kind in _RELATION_KINDS}
     cursor.execute(_RELATIONS, [settings.schema])
     kinds: dict[str, list[str]] = {"TABLES": [], "SEQUENCES": []}
-    for name, is_sequence, usable, owner in cursor.fetchall():
-        if (owner in owners and name not in stays) or (others and usable):
+    for name, is_sequence, usable, goes_with in cursor.fetchall():
+        if goes_with in adopted or (others and usable and goes_with not in stays):
             kinds["SEQUENCES" if is_sequence else "TABLES"].append(name)
     return kinds
+
+
+def _leaving(cursor: extensions.cursor, owner: str) -> Change:
+    """Return what ends the hand-over and leaves the master the membership that it had given itself before, if any."""
+    what = f"act as {owner} no more"
+    if single(cursor, _GRANTED_BY_ITSELF, owner):
+        return change(what, "REVOKE INHERIT OPTION FOR {} FROM CURRENT_USER", owner)
+    return change(what, "REVOKE {} FROM CURRENT_USER", owner)
 
 
 def _stays(cursor: extensions.cursor, settings: Settings) -> list[Foreign]:
@@ -201,12 +278,16 @@ def _stays(cursor: extensions.cursor, settings: Settings) -> list[Foreign]:
 
 
 def _can_be_acted_for(cursor: extensions.cursor, role: str) -> bool:
-    """A superuser's and a predefined role's things stay theirs; others' need a membership, or the right to grant it."""
+    """A superuser's and a predefined role's things stay theirs; others' need a membership, or the right to grant it.
+
+    A member of the master's own role can be granted to it by nobody.
+    """
     cursor.execute(
         "SELECT NOT rolsuper AND rolname !~ '^(pg|rds)_' AND (pg_has_role(oid, 'USAGE')"
         " OR pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')"
-        " OR (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AND %s)"
-        " FROM pg_roles WHERE rolname = %s",
+        " OR %s AND (SELECT rolcreaterole AND NOT pg_has_role(owner.oid, master.oid, 'MEMBER')"
+        " FROM pg_roles master WHERE rolname = current_user))"
+        " FROM pg_roles owner WHERE rolname = %s",
         [_version(cursor) < _INHERIT_IS_OF_THE_GRANT, role],
     )
     return cursor.fetchone() == (True,)

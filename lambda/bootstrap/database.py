@@ -30,9 +30,12 @@ _OPTIONS = {
 }
 
 
-def connect(settings: Settings, login: Login, **options: str) -> extensions.connection:
+def connect(
+    settings: Settings, login: Login, made_as: type[extensions.connection] = extensions.connection, **options: str
+) -> extensions.connection:
     """Open a connection whose session begins with these parameters; PGHOSTADDR, where set, is libpq's to read."""
     return psycopg2.connect(
+        connection_factory=made_as,
         host=settings.host,
         port=settings.port,
         dbname=settings.database,
@@ -40,7 +43,7 @@ def connect(settings: Settings, login: Login, **options: str) -> extensions.conn
         password=login.password,
         sslmode="verify-full",
         sslrootcert=settings.ca_file,
-        connect_timeout=10,
+        connect_timeout=settings.connect_timeout_seconds,
         application_name="bootstrap",
         keepalives_idle=60,
         options=" ".join(f"-c {name}={value}" for name, value in (_OPTIONS | options).items()),

@@ -13,6 +13,7 @@ from psycopg2 import extensions
 
 from .database import connect, refusal
 from .errors import BootstrapError
+from .hook import Revision
 from .migration_files import Migration, pending
 from .migrator import applied_migrations, last_applied
 from .preparation import preparation
@@ -26,7 +27,7 @@ SELECT current_setting('server_version'), current_setting('max_connections')::in
 """  # noqa: S608
 _ROLE = "SELECT pg_has_role(oid, 'rds_iam', 'MEMBER') FROM pg_roles WHERE rolname = %s"
 
-Read = Callable[[], Sequence[Migration]]
+Read = Callable[[], Sequence[Migration | Revision]]
 
 
 def diagnose(

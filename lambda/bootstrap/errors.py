@@ -6,8 +6,8 @@ BootstrapError
 ├── SecretError     a secret's value is no {"username": …, "password": …}
 ├── RoleError       a role or schema stands in the way that this function did not make; nothing was changed
 │   └── SchemaTakenError    the schema is somebody else's, and could be adopted
-├── HistoryError    the files do not continue the recorded history; nothing was run
-├── MigrationError  a statement failed; names file and line; its file was rolled back
+├── HistoryError    the files do not continue the recorded history, or migrate.py cannot list its own; nothing was run
+├── MigrationError  a statement failed; names file and line, or the revision; it was rolled back
 ├── LoginError      a user cannot log in with the password of its secret
 └── RotationError   the rotation step does not fit the secret's state
 """

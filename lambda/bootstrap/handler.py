@@ -14,15 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2 import extensions
 
+from .change import Change
 from .claim import refuse_another_s
 from .database import connect, exclusive
 from .diagnosis import diagnose
 from .errors import BootstrapError, EventError, SchemaTakenError, SettingsError
+from .hook import Revision
 from .log import log
 from .migration_files import Migration, pending, read_migrations
-from .migrator import applied_migrations, migrate, record
+from .migrator import LOCK_TIMEOUT, applied_migrations, migrate, record
 from .passwords import ensure_login, login_works
 from .preparation import preparation, remarks
 from .rotation import Rotation
@@ -116,16 +119,17 @@ def plan(settings: Settings, store: SecretStore) -> dict[str, Any]:
     }
 
 
-def _prepare(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:
+def _prepare(connection: extensions.connection, settings: Settings, files: Sequence[Migration | Revision]) -> list[str]:
     """Check the history before anything runs, then make the roles and the schema in one transaction."""
     done = []
     with exclusive(connection, settings.database_lock, settings.roles_lock) as cursor:
         refuse_another_s(cursor, settings)
         for file in pending(files, applied_migrations(cursor, settings)):
             file.check()
+        # An ALTER that waits for a table keeps what it altered before from everyone.
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         for change in preparation(cursor, settings):
-            for statement in change.statements:
-                cursor.execute(statement)
+            _make(cursor, change)
             log("changed", what=change.what)
             done.append(change.what)
         # PostgreSQL only warns of a REVOKE that it did not do.
@@ -133,6 +137,18 @@ def _prepare(connection: extensions.connection, settings: Settings, files: Seque
         if left:
             raise BootstrapError(f"The master user may not {'; '.join(left)}.")
     return done
+
+
+def _make(cursor: extensions.cursor, change: Change) -> None:
+    try:
+        for statement in change.statements:
+            cursor.execute(statement)
+    except psycopg2.Error as error:
+        if error.pgcode is None:  # the connection is lost
+            raise
+        raise BootstrapError(
+            f"The master user could not {change.what}: {error.diag.message_primary}. Nothing was changed."
+        ) from error
 
 
 def _master(settings: Settings, store: SecretStore) -> Login:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from .errors import HistoryError
+from .hook import HOOK, Revision, read_revisions
 from .indexes import concurrent_index
 from .statements import Statement, UnreadableError, split
 
@@ -82,8 +83,10 @@ class Migration:
         return HistoryError(f"{self.name}:{line}: the file {why}.")
 
 
-def read_migrations(folder: Path) -> list[Migration]:
-    """Read every file in order; refuse names that give none."""
+def read_migrations(folder: Path) -> Sequence[Migration | Revision]:
+    """Read every file in order; refuse names that give none. A folder with a migrate.py has a tool's revisions."""
+    if (folder / HOOK).exists():
+        return read_revisions(folder)
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     for name in names:
         if not _NAME.fullmatch(name):
@@ -94,8 +97,13 @@ def read_migrations(folder: Path) -> list[Migration]:
     return [_read(folder / name) for name in names]
 
 
-def pending(migrations: Sequence[Migration], applied: Mapping[str, str]) -> list[Migration]:
-    """Return the files still to run, given the checksums of those that did; refuse a changed history."""
+def pending(migrations: Sequence[Migration | Revision], applied: Mapping[str, str]) -> Sequence[Migration | Revision]:
+    """Return what is still to run, given the checksums of the files that did; refuse a changed history of files.
+
+    A tool keeps a history of its own: it merges branches and squashes revisions, which changes what stands where.
+    """
+    if any(isinstance(migration, Revision) for migration in migrations):
+        return [migration for migration in migrations if migration.name not in applied]
     files = {migration.name: migration for migration in migrations}
     for name, checksum in applied.items():
         if name not in files:

@@ -15,6 +15,7 @@ from psycopg2 import extensions, sql
 from .change import Change
 from .database import connect, exclusive, held
 from .errors import HistoryError, MigrationError, RoleError
+from .hook import Lent, Revision
 from .indexes import IndexConflictError, clear_the_way, concurrent_index, require_valid
 from .log import log
 from .migration_files import Migration, pending
@@ -24,7 +25,7 @@ from .settings import Settings
 from .statements import Statement
 
 # Rather than have all that use a table wait behind it, a migration fails. A file may set its own.
-_LOCK_TIMEOUT = "10s"
+LOCK_TIMEOUT = "10s"
 # Longer than Lambda runs: should the function die, nobody logs in with it later.
 _LOGIN_LASTS = timedelta(minutes=20)
 _IN_TRANSACTION_BLOCK = "25001"
@@ -69,7 +70,7 @@ def ledger(cursor: extensions.cursor, settings: Settings) -> Iterator[Change]:
     )
 
 
-def migrate(connection: extensions.connection, settings: Settings, files: Sequence[Migration]) -> list[str]:
+def migrate(connection: extensions.connection, settings: Settings, files: Sequence[Migration | Revision]) -> list[str]:
     """Apply the pending files in order; return the names of those that this invocation ran."""
     with held(connection, settings.migrations_lock) as cursor:
         # Read again under the lock: another invocation may have been quicker.
@@ -89,7 +90,9 @@ def migrate(connection: extensions.connection, settings: Settings, files: Sequen
     return [file.name for file in waiting]
 
 
-def record(connection: extensions.connection, settings: Settings, files: Sequence[Migration], name: str) -> None:
+def record(
+    connection: extensions.connection, settings: Settings, files: Sequence[Migration | Revision], name: str
+) -> None:
     """Record the next pending file as applied, because a person ran it by hand: it takes longer than Lambda allows."""
     with exclusive(connection, settings.migrations_lock) as cursor:
         waiting = [file.name for file in pending(files, applied_migrations(cursor, settings))]
@@ -100,19 +103,25 @@ def record(connection: extensions.connection, settings: Settings, files: Sequenc
         _record(cursor, file, settings)
 
 
-def _apply(file: Migration, login: Login, settings: Settings) -> None:
+def _apply(file: Migration | Revision, login: Login, settings: Settings) -> None:
     log("migration started", file=file.name)
-    with closing(connect(settings, login, role=settings.owner, search_path=settings.schema)) as session:
+    made_as = Lent if isinstance(file, Revision) else extensions.connection
+    with closing(connect(settings, login, made_as, role=settings.owner, search_path=settings.schema)) as session:
         session.autocommit = not file.in_transaction
         with session.cursor() as cursor:
             if file.in_transaction:
-                cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-            _run(cursor, file)
+                cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
+            if isinstance(file, Revision):
+                assert isinstance(session, Lent)
+                file.run(session)
+            else:
+                _run(cursor, file)
             cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(settings.owner)))
             _record(cursor, file, settings)
         if file.in_transaction:
             session.commit()
-    log("migration applied", file=file.name, statements=len(file.statements))
+    statements = {} if isinstance(file, Revision) else {"statements": len(file.statements)}
+    log("migration applied", file=file.name, **statements)
 
 
 def _run(cursor: extensions.cursor, file: Migration) -> None:
@@ -131,7 +140,7 @@ def _run(cursor: extensions.cursor, file: Migration) -> None:
             raise MigrationError(f"{file.name}:{statement.line}: {error}") from error
 
 
-def _record(cursor: extensions.cursor, file: Migration, settings: Settings) -> None:
+def _record(cursor: extensions.cursor, file: Migration | Revision, settings: Settings) -> None:
     insert = sql.SQL("INSERT INTO {} (name, checksum) VALUES (%s, %s)").format(_ledger(settings))
     cursor.execute(insert, [file.name, file.checksum])
 

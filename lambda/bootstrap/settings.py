@@ -65,6 +65,7 @@ class Settings:
     schema: str
     users: tuple[User, ...]  # the application user comes first
     adopt: bool = False  # whether a schema that somebody else made is taken over
+    connect_timeout_seconds: int = 10
 
     @property
     def owner(self) -> str:
@@ -118,6 +119,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         schema=schema,
         users=(*application, *further),
         adopt=_read(environment, "APPLICATION_ADOPT", _switch, default="0"),
+        connect_timeout_seconds=_read(environment, "PGCONNECT_TIMEOUT", int, default="10"),
     )
     for user in settings.users:
         if user.name == settings.owner:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.aws.corrections import parameters
+from local.aws.corrections import clusters, parameters
 from local.aws.iam import current_value
 from local.lambda_runtime.function import FunctionVersion, Invocation
 from local.rds_proxy.pool import TargetHealth
@@ -30,6 +30,7 @@ class Instance:
     security_group_ids: tuple[str, ...]
     allocated_storage_gib: int
     content: Any = field(default=None, repr=False)  # of the snapshot that it was restored from
+    reader_host: str | None = None  # of a cluster
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,39 @@ def instance_of(database: Any) -> Instance:
     )
 
 
+def cluster_of(cluster: Any) -> Instance:
+    """Return moto's cluster as the stack sees it: as an instance, since one server is all its members."""
+    secret_arn = cluster.master_user_secret.secret_arn if hasattr(cluster, "master_user_secret") else None
+    return Instance(
+        identifier=cluster.db_cluster_identifier,
+        arn=cluster.arn,
+        resource_id=cluster.db_cluster_resource_id,
+        host=cluster.endpoint,
+        port=int(cluster.port),
+        database=cluster.database_name,
+        master_username=cluster.master_username,
+        master_password=(
+            json.loads(current_value(secret_arn))["password"] if secret_arn else cluster._master_user_password
+        ),
+        iam_authentication=bool(cluster.iam_auth),
+        parameters=clusters.in_force(cluster),
+        security_group_ids=tuple(cluster.vpc_security_group_ids),
+        allocated_storage_gib=int(cluster.allocated_storage),
+        content=getattr(cluster, "content", None),
+        reader_host=cluster.reader_endpoint,
+    )
+
+
 def proxy_of(proxy: Any) -> Proxy:
     """Return moto's proxy as the stack sees it."""
     group = proxy.proxy_target_groups["default"]
-    databases = proxy.backend.databases
+    databases, of_account = proxy.backend.databases, proxy.backend.clusters
     targets = [instance_of(databases[t.rds_resource_id]) for t in group.targets if t.rds_resource_id in databases]
+    targets += [
+        cluster_of(of_account[t.rds_resource_id])
+        for t in group.targets
+        if t.type == "TRACKED_CLUSTER" and t.rds_resource_id in of_account
+    ]
     return Proxy(
         name=proxy.db_proxy_name,
         id=proxy.unique_id,

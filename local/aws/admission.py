@@ -94,27 +94,29 @@ class Admission:
             raise Refused("AccessDeniedException", "A request with an Origin header comes from a web page.")
         if environ["PATH_INFO"].startswith(_NOT_AWS):
             raise Refused("AccessDeniedException", f"The local stack does not have {environ['PATH_INFO']}.")
-        given = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
-        if given is None:
-            raise Refused("MissingAuthenticationTokenException", f"The request is not signed by {_ALGORITHM}.")
-        credentials = self._credentials_of(environ, given["key"])
-        _check_time(environ, given["date"])
-        body = _read_body(environ)
-        expected = _signature(environ, given, body, credentials.secret_access_key)
-        if not hmac.compare_digest(expected, given["signature"]):
-            raise Refused("SignatureDoesNotMatch", "The signature is not that of the access key.")
-        if given["service"] not in SERVICES:
-            message = f"The local stack does not have {given['service']}: see SERVICES in local/aws/admission.py."
+        _, service = signer(environ, self.credentials)
+        if service not in SERVICES:
+            message = f"The local stack does not have {service}: see SERVICES in local/aws/admission.py."
             raise Refused("NotImplemented", message, "501 Not Implemented")  # SDKs do not try that again
 
-    def _credentials_of(self, environ: Mapping[str, Any], access_key_id: str) -> Credentials:
-        credentials = self.credentials(access_key_id)
-        token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
-        if credentials is None or not hmac.compare_digest(token.encode(), (credentials.session_token or "").encode()):
-            raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
-        if credentials.expires_at is not None and credentials.expires_at <= datetime.datetime.now(datetime.UTC):
-            raise Refused("ExpiredTokenException", "The security token included in the request is expired")
-        return credentials
+
+def signer(environ: dict[str, Any], credentials_by_id: Callable[[str], Credentials | None]) -> tuple[Credentials, str]:
+    """Return who signed a request and for which service; Refused when nobody did, or not as AWS wants it."""
+    given = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    if given is None:
+        raise Refused("MissingAuthenticationTokenException", f"The request is not signed by {_ALGORITHM}.")
+    credentials = credentials_by_id(given["key"])
+    token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+    if credentials is None or not hmac.compare_digest(token.encode(), (credentials.session_token or "").encode()):
+        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+    if credentials.expires_at is not None and credentials.expires_at <= datetime.datetime.now(datetime.UTC):
+        raise Refused("ExpiredTokenException", "The security token included in the request is expired")
+    _check_time(environ, given["date"])
+    body = _read_body(environ)
+    expected = _signature(environ, given, body, credentials.secret_access_key)
+    if not hmac.compare_digest(expected, given["signature"]):
+        raise Refused("SignatureDoesNotMatch", "The signature is not that of the access key.")
+    return credentials, given["service"]
 
 
 def new_key(principal_arn: str) -> Credentials:

@@ -22,10 +22,12 @@ from local.aws.cloudwatch.alarms import evaluate
 from local.aws.corrections import correct, logs
 from local.aws.corrections.functions import fall_idle
 from local.aws.corrections.instances import apply_what_waits
+from local.aws.event_sources import EventSources
 from local.aws.functions import Functions
 from local.aws.hooks import hook
 from local.aws.hooks.calls import Refusals
 from local.aws.hooks.instances import tell
+from local.aws.http_apis import HttpApis
 from local.aws.iam import Iam
 from local.aws.moto import Moto, every
 from local.credentials import Credentials
@@ -49,6 +51,8 @@ class ControlPlane:
         self._server: BaseWSGIServer | None = None
         self._metric_minute_seconds = metric_minute_seconds
         self.functions = Functions(self.iam, self.events, metric_minute_seconds)
+        self.http_apis = HttpApis(self.iam, self.functions, self.administrator)
+        self.event_sources = EventSources(self.functions, metric_minute_seconds)
         self._refusals: Refusals = []
 
     def start(self, port: int = 0) -> None:
@@ -58,7 +62,15 @@ class ControlPlane:
         moto_api_backend.reset()
         correct(self._moto)
         self._moto.set(CloudWatchBackend, "minute_seconds", self._metric_minute_seconds)
-        hook(self._moto, self.events, iam=self.iam, refusals=self._refusals, runs=self.functions)
+        hook(
+            self._moto,
+            self.events,
+            iam=self.iam,
+            refusals=self._refusals,
+            runs=self.functions,
+            http=self.http_apis,
+            sources=self.event_sources,
+        )
         port = listener.getsockname()[1]
         moto = DomainDispatcherApplication(_backend_app)
         application = Admission(moto, host=f"127.0.0.1:{port}", credentials=self._credentials_of)
@@ -70,6 +82,8 @@ class ControlPlane:
         self.url = f"http://127.0.0.1:{port}"
 
     def stop(self) -> None:
+        self.http_apis.stop()
+        self.event_sources.stop()
         self.functions.stop()
         if self._server is not None:
             self._server.shutdown()
@@ -78,9 +92,7 @@ class ControlPlane:
 
     def _credentials_of(self, access_key_id: str) -> Credentials | None:
         """Find who calls: this stack's administrator, or a role in a session that STS has begun."""
-        if access_key_id == self.administrator.access_key_id:
-            return self.administrator
-        return self.iam.credentials_of(access_key_id)
+        return self.http_apis.credentials_of(access_key_id)
 
     def let_window_pass(self) -> None:
         """Make the changes that wait for the maintenance window, which nobody waits for here."""

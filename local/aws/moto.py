@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+
+# jsonschema, which moto's API Gateway imports, would compile a grammar of IRIs for seconds; nothing here checks one.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 Method = Callable[..., Any]
 

@@ -29,6 +29,7 @@ locals {
         APPLICATION_SCHEMA     = var.application.schema
         APPLICATION_SETTINGS   = jsonencode(local.application_settings)
       },
+      var.database.connection.resume_seconds == 0 ? {} : { PGCONNECT_TIMEOUT = tostring(10 + var.database.connection.resume_seconds) },
       local.iam_user == null ? {} : { APPLICATION_IAM_USER = local.iam_user },
       var.application.adopt ? { APPLICATION_ADOPT = "1" } : {},
       var.application.connection_limit == null ? {} : { APPLICATION_CONNECTION_LIMIT = tostring(var.application.connection_limit) },

@@ -62,6 +62,16 @@ resource "aws_lambda_function" "migrator" {
       condition     = local.environment_bytes <= 4096
       error_message = "further_users and application.settings are too large: with secrets' ARNs of the greatest length the function's environment variables are ${local.environment_bytes} bytes of JSON, and Lambda takes 4096. Take users or settings out."
     }
+
+    precondition {
+      condition     = length(local.compiled_for.layer) == 0 || contains(local.compiled_for.layer, "python3.13")
+      error_message = "layer ${basename(var.layer)} is compiled for ${join(", ", local.compiled_for.layer)}, but this function runs on python3.13: name the layer that make package builds without PYTHON_VERSION."
+    }
+
+    precondition {
+      condition     = length(local.compiled_for.package) == 0 || contains(local.compiled_for.package, "python3.13")
+      error_message = "package ${basename(var.package)} is compiled for ${join(", ", local.compiled_for.package)}, but this function runs on python3.13: name the bootstrap.zip that make package builds."
+    }
   }
 }
 

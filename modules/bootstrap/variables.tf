@@ -29,7 +29,7 @@ variable "tier" {
 }
 
 variable "database" {
-  description = "The database module: reached directly, never through a proxy."
+  description = "The database module or the cluster module: reached directly, never through a proxy."
   nullable    = false
   type = object({
     connection = object({
@@ -37,6 +37,8 @@ variable "database" {
       port     = number
       database = string
       ca_file  = string
+
+      resume_seconds = optional(number, 0)
     })
     iam_authentication = optional(bool, true)
     master_user        = optional(string, "master")

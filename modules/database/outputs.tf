@@ -12,6 +12,8 @@ output "connection" {
     borrow_timeout_seconds = 0
     auth                   = var.iam_authentication ? null : "secret"
     direct                 = true
+    resume_seconds         = 0
+    iam_logins_per_second  = null
   }
 }
 
@@ -56,11 +58,17 @@ output "key_arn" {
 }
 
 output "monitoring" {
-  description = "What is watched of the instance, for the observability module: its identifier, its limits (memory_gib null: of a class that is not known here)."
+  description = "What is watched of the instance, for the observability module: its identifier, its limits (memory_gib null: of a class that is not known here); cluster is null."
   value = {
     identifier  = aws_db_instance.main.identifier
     max_clients = local.max_clients
     memory_gib  = local.memory_gib
     storage_gib = var.storage.allocated_gib
+    cluster     = null
   }
+}
+
+output "cluster" {
+  description = "Null: an instance is no cluster."
+  value       = null
 }

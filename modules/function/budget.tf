@@ -23,6 +23,7 @@ locals {
   environment_bytes = floor(length(trim(base64encode(jsonencode(merge(
     local.environment,
     { PGHOST = format("%128s", ""), PGSSLROOTCERT = format("%50s", "") },
+    var.reader_connection == null ? {} : { PGHOST_READER = format("%128s", "") },
     var.auth == "secret" ? { DB_SECRET_ARN = format("%230s", "") } : {},
   ))), "=")) * 3 / 4)
 

@@ -15,6 +15,7 @@ locals {
       PGSSLROOTCERT = "/opt/certificates/${var.connection.ca_file}"
       DB_AUTH       = var.auth
     },
+    { for reader in var.reader_connection == null ? [] : [var.reader_connection] : "PGHOST_READER" => reader.host },
     var.auth == "secret" ? { DB_SECRET_ARN = var.application.secret_arn } : {},
     var.environment,
   )
@@ -87,6 +88,21 @@ resource "aws_lambda_function" "main" {
     precondition {
       condition     = var.runtime.timeout_seconds > local.connect_timeout_seconds + var.connection.borrow_timeout_seconds
       error_message = "runtime.timeout_seconds ${var.runtime.timeout_seconds} must be longer than connecting (${local.connect_timeout_seconds} s) and waiting for a connection of the proxy's pool (${var.connection.borrow_timeout_seconds} s) together: ${local.connect_timeout_seconds + var.connection.borrow_timeout_seconds} s. Else Lambda ends the function before it could say what is wrong."
+    }
+
+    precondition {
+      condition     = local.connect_timeout_seconds >= var.connection.resume_seconds
+      error_message = "environment.PGCONNECT_TIMEOUT ${local.connect_timeout_seconds} must be at least ${var.connection.resume_seconds}: a database that has paused answers after about 15 s, after a day 30 s or more. runtime.timeout_seconds must be longer still. Or give the cluster capacity.min_acu 0.5."
+    }
+
+    precondition {
+      condition     = var.auth != "iam" || coalesce(var.reserved_concurrency, 0) <= min(coalesce(var.connection.iam_logins_per_second, 1000000), try(coalesce(var.reader_connection.iam_logins_per_second, 1000000), 1000000))
+      error_message = "reserved_concurrency ${coalesce(var.reserved_concurrency, 0)} lets as many execution environments log in with new tokens within one second, but an instance bears fewer than ${coalesce(var.connection.iam_logins_per_second, 0)}. Choose a lower reserved_concurrency, auth = \"secret\", or the proxy, which keeps its connections."
+    }
+
+    precondition {
+      condition     = try(var.reader_connection.max_clients, null) == null || var.reserved_concurrency == null ? true : local.deployed_connections + local.headroom <= var.reader_connection.max_clients
+      error_message = "reserved_concurrency ${local.concurrency} takes up to ${local.deployed_connections} direct connections to the readers during a deployment; with ${local.headroom} for people that is ${local.deployed_connections + local.headroom}, but the readers take ${try(coalesce(var.reader_connection.max_clients, 0), 0)} clients. Choose a lower reserved_concurrency, more readers, or the proxy."
     }
 
     precondition {

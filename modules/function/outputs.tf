@@ -8,6 +8,19 @@ output "alias_arn" {
   value       = aws_lambda_alias.live.arn
 }
 
+output "alias" {
+  description = "The published version in use with what limits it, for the modules http and queue."
+  value = {
+    name                 = aws_lambda_function.main.function_name
+    qualifier            = aws_lambda_alias.live.name
+    arn                  = aws_lambda_alias.live.arn
+    invoke_arn           = aws_lambda_alias.live.invoke_arn
+    role                 = aws_iam_role.main.name
+    timeout_seconds      = var.runtime.timeout_seconds
+    reserved_concurrency = var.reserved_concurrency
+  }
+}
+
 output "log_group" {
   description = "The function's log group."
   value       = aws_cloudwatch_log_group.main.name

@@ -34,7 +34,7 @@ variable "tier" {
 }
 
 variable "connection" {
-  description = "Where to connect to: the database module's connection or the proxy module's."
+  description = "Where to connect to: connection of the database module, the cluster module or the proxy module."
   nullable    = false
   type = object({
     host                   = string
@@ -48,7 +48,29 @@ variable "connection" {
     borrow_timeout_seconds = optional(number, 0)
     auth                   = optional(string)
     direct                 = bool
+    resume_seconds         = optional(number, 0)
+    iam_logins_per_second  = optional(number)
   })
+}
+
+variable "reader_connection" {
+  description = "Where to read: reader_connection of the cluster module or the proxy module. The library leads read_only work to its host, PGHOST_READER. Null: at the connection."
+  default     = null
+  type = object({
+    host                  = string
+    port                  = number
+    database              = string
+    ca_file               = string
+    max_clients           = number
+    pool_size             = optional(number)
+    direct                = bool
+    iam_logins_per_second = optional(number)
+  })
+
+  validation {
+    condition     = var.reader_connection == null ? true : var.reader_connection.direct == var.connection.direct
+    error_message = "reader_connection must go the way that connection goes, directly or through the same proxy: the function logs in to both in one way."
+  }
 }
 
 variable "application" {
@@ -198,8 +220,8 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLROOTCERT", "DB_AUTH", "DB_SECRET_ARN"])) == 0
-    error_message = "environment must not name what the module sets itself: PGHOST, PGPORT, PGDATABASE, PGUSER, PGSSLROOTCERT, DB_AUTH, DB_SECRET_ARN."
+    condition     = length(setintersection(keys(var.environment), ["PGHOST", "PGHOST_READER", "PGPORT", "PGDATABASE", "PGUSER", "PGSSLROOTCERT", "DB_AUTH", "DB_SECRET_ARN"])) == 0
+    error_message = "environment must not name what the module sets itself: PGHOST, PGHOST_READER, PGPORT, PGDATABASE, PGUSER, PGSSLROOTCERT, DB_AUTH, DB_SECRET_ARN."
   }
 
   validation {

@@ -10,6 +10,11 @@ output "subnet_ids" {
   depends_on = [aws_route_table_association.isolated, aws_route.egress]
 }
 
+output "zone_names" {
+  description = "Names, in this account, of the zones of subnet_ids, in the same order."
+  value       = [for zone in var.zone_ids : aws_subnet.isolated[zone].availability_zone]
+}
+
 output "security_group_ids" {
   description = "Security group of each tier."
   value       = { for tier in local.tiers : tier => aws_security_group.tier[tier].id }

@@ -4,10 +4,12 @@ locals {
     [local.good, local.states],
     [local.graphs.connections, local.graphs.proxy_connections],
     [local.graphs.borrowing, local.graphs.logging_in, local.graphs.answering],
+    [local.graphs.requests, local.graphs.latency, local.graphs.messages, local.graphs.message_age],
     [local.graphs.invocations, local.graphs.duration, local.graphs.concurrency],
     [local.graphs.connecting, local.graphs.reconnects, local.graphs.refusals],
     [local.graphs.events, local.graphs.processors, local.graphs.instance_latency],
     [local.graphs.memory, local.graphs.storage, local.graphs.transaction_ids],
+    [local.graphs.reader_lag, local.graphs.capacity, local.graphs.uptime],
   ] : [for widget in row : widget if widget.shown]]
 
   dashboard = {
@@ -37,6 +39,8 @@ locals {
         [for p in local.proxies : "- **Connections**: those of the clients rise and fall with the load; those of the database stay flat, below ${var.thresholds.pool_percent} % of the ${p.pool_size} that the proxy may open. The gap between the two is what the proxy saves."],
         [for p in local.proxies : "- **Proxy**: no pinned session, each of which keeps a connection to itself. Borrowing takes far less than ${local.borrow_latency_ms} ms. No failed logins or connections."],
         [for id in [local.id] : "- **Connections**: those of the database follow the executions, and stay below ${floor(local.connections)} of ${var.database.max_clients}." if local.direct],
+        [for api in slice(var.apis, 0, min(1, length(var.apis))) : "- **HTTP API**: hardly any 5xx; one request in ten takes less than ${var.thresholds.latency_ms} ms. 4xx are the callers', or throttling (429)."],
+        [for queue in slice(var.queues, 0, min(1, length(var.queues))) : "- **Queues**: the oldest message is seconds old; the queue of failed messages is empty."],
         [
           "- **Functions**: no errors, no throttles; one invocation in a hundred still ends well before the timeout.",
           "- **Library**: connecting takes tens of milliseconds; `lost while idle` is rare; nothing is refused.",
@@ -81,7 +85,7 @@ locals {
         [for p in local.proxies : ["AWS/RDS", "ClientConnections", "ProxyName", p.name, { label = "clients of the proxy" }]],
         [for f in var.functions : ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", f.name, { label = "executions of ${f.name}", stat = "Maximum" }]],
         [for p in local.proxies : ["AWS/RDS", "DatabaseConnections", "ProxyName", p.name, { label = "of the proxy to the database" }]],
-        [["AWS/RDS", "DatabaseConnections", "DBInstanceIdentifier", local.id, { label = "of the database, all", stat = "Maximum" }]],
+        [concat(["AWS/RDS", "DatabaseConnections"], local.watched_series, [{ label = "of the database, all", stat = "Maximum" }])],
       )
       limits = { "taken by the database" = var.database.max_clients, "of which by the proxy" = try(var.proxy.pool_size, null) }
     }
@@ -136,6 +140,52 @@ locals {
           [{ expression = "database / 1000", label = "of which in the database", id = "database_ms" }],
         ]
       ]...)
+    }
+
+    requests = {
+      title = "HTTP API: requests"
+      unit  = "a minute"
+      metrics = concat([], [
+        for api in var.apis : [
+          ["AWS/ApiGateway", "Count", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: all", stat = "SampleCount" }],
+          ["AWS/ApiGateway", "4xx", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: refused, 4xx" }],
+          ["AWS/ApiGateway", "5xx", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: failed, 5xx" }],
+        ]
+      ]...)
+    }
+
+    latency = {
+      title = "HTTP API: time of an answer"
+      unit  = "ms"
+      metrics = concat([], [
+        for api in var.apis : [
+          ["AWS/ApiGateway", "Latency", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: half", stat = "p50" }],
+          ["AWS/ApiGateway", "Latency", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: 9 in ten", stat = "p90" }],
+          ["AWS/ApiGateway", "IntegrationLatency", "ApiId", api.id, "Stage", api.stage, { label = "${api.name}: 9 in ten, the function's part", stat = "p90" }],
+        ]
+      ]...)
+      limits = { alarm = var.thresholds.latency_ms }
+    }
+
+    messages = {
+      title = "Queues: messages"
+      unit  = "messages"
+      metrics = concat([], [
+        for queue in var.queues : [
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name, { label = "${queue.name}: waiting", stat = "Maximum" }],
+          ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", queue.name, { label = "${queue.name}: worked on", stat = "Maximum" }],
+          ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.failed, { label = "${queue.name}: failed for good", stat = "Maximum" }],
+        ]
+      ]...)
+    }
+
+    message_age = {
+      title = "Queues: age of the oldest message"
+      unit  = "s"
+      metrics = [
+        for queue in var.queues : ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue.name, { label = queue.name, stat = "Maximum" }]
+      ]
+      limits = { for queue in var.queues : "alarm of ${queue.name}" => local.message_age_seconds[queue.name] }
     }
 
     invocations = {
@@ -224,7 +274,7 @@ locals {
     processors = {
       title   = "Instance: processors"
       unit    = "%"
-      metrics = [["AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", local.id, { label = "busy", stat = "Average" }]]
+      metrics = [concat(["AWS/RDS", "CPUUtilization"], local.watched_series, [{ label = "busy", stat = "Average" }])]
       limits  = { alarm = var.thresholds.cpu_percent }
     }
 
@@ -232,8 +282,8 @@ locals {
       title = "Instance: time of an access to the disk"
       unit  = "ms"
       metrics = [
-        ["AWS/RDS", "ReadLatency", "DBInstanceIdentifier", local.id, { id = "read", stat = "Average", visible = false }],
-        ["AWS/RDS", "WriteLatency", "DBInstanceIdentifier", local.id, { id = "write", stat = "Average", visible = false }],
+        concat(["AWS/RDS", "ReadLatency"], local.watched_series, [{ id = "read", stat = "Average", visible = false }]),
+        concat(["AWS/RDS", "WriteLatency"], local.watched_series, [{ id = "write", stat = "Average", visible = false }]),
         [{ expression = "1000 * read", label = "reading", id = "read_ms" }],
         [{ expression = "1000 * write", label = "writing", id = "write_ms" }],
       ]
@@ -242,21 +292,52 @@ locals {
     memory = {
       title   = "Instance: free memory"
       unit    = "bytes"
-      metrics = [["AWS/RDS", "FreeableMemory", "DBInstanceIdentifier", local.id, { label = "free", stat = "Average" }]]
+      metrics = [concat(["AWS/RDS", "FreeableMemory"], local.watched_series, [{ label = "free", stat = "Average" }])]
       limits  = { alarm = local.alarms["database-memory"].threshold }
     }
 
     storage = {
       title   = "Instance: free storage"
       unit    = "bytes"
-      metrics = [["AWS/RDS", "FreeStorageSpace", "DBInstanceIdentifier", local.id, { label = "free", stat = "Minimum" }]]
+      metrics = [for shown in var.database.storage_gib == null ? [] : ["shown"] : concat(["AWS/RDS", "FreeStorageSpace"], local.watched_series, [{ label = "free", stat = "Minimum" }])]
       limits  = { alarm = local.alarms["database-storage"].threshold }
+    }
+
+    reader_lag = {
+      title = "Readers: how far behind the writer"
+      unit  = try(local.cluster.aurora, true) ? "ms" : "s"
+      metrics = [
+        for c in local.cluster == null ? [] : [local.cluster] : concat(
+          ["AWS/RDS", local.alarms["cluster-reader-lag"].metric],
+          flatten([for dimension, value in local.alarms["cluster-reader-lag"].dimensions : [dimension, value]]),
+          [{ label = "the slowest", stat = "Maximum" }],
+        ) if c.readers > 0
+      ]
+      limits = { alarm = try(local.alarms["cluster-reader-lag"].threshold, null) }
+    }
+
+    capacity = {
+      title = "Serverless: capacity of the writer"
+      unit  = "ACU, %"
+      metrics = concat([], [
+        for c in local.cluster == null ? [] : [local.cluster] : [
+          concat(["AWS/RDS", "ServerlessDatabaseCapacity"], local.watched_series, [{ label = "ACU", stat = "Average" }]),
+          concat(["AWS/RDS", "ACUUtilization"], local.watched_series, [{ label = "in percent of the most", stat = "Average" }]),
+        ] if c.serverless
+      ]...)
+    }
+
+    uptime = {
+      title   = "Writer: seconds since it started"
+      unit    = "s"
+      metrics = [for c in local.cluster == null ? [] : [local.cluster] : concat(["AWS/RDS", "EngineUptime"], local.watched_series, [{ label = "up", stat = "Average" }])]
+      limits  = { alarm = try(local.alarms["cluster-failover"].threshold, null) }
     }
 
     transaction_ids = {
       title   = "Instance: age of the oldest transaction id"
       unit    = "transactions"
-      metrics = [["AWS/RDS", "MaximumUsedTransactionIDs", "DBInstanceIdentifier", local.id, { label = "in use", stat = "Maximum" }]]
+      metrics = [concat(["AWS/RDS", "MaximumUsedTransactionIDs"], local.watched_series, [{ label = "in use", stat = "Maximum" }])]
       limits  = { alarm = var.thresholds.transaction_ids }
     }
   }

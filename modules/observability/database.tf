@@ -1,11 +1,16 @@
 locals {
-  id = var.database.identifier
+  id      = var.database.identifier
+  cluster = var.database.cluster
+
+  # Of a cluster what is watched is whichever instance is the writer.
+  watched        = local.cluster == null ? { DBInstanceIdentifier = local.id } : { DBClusterIdentifier = local.id, Role = "WRITER" }
+  watched_series = flatten([for dimension, value in local.watched : [dimension, value]])
 
   # Missing data of a gauge says nothing about the gauge: the alarm shows INSUFFICIENT_DATA. `silent` tells of it.
   database_alarms = {
     for alarm, given in {
       silent = {
-        means     = "The instance ${local.id} has reported nothing for 5 minutes: it is stopped, failing over for too long, or gone."
+        means     = "The ${local.cluster == null ? "instance" : "writer of the cluster"} ${local.id} has reported nothing for 5 minutes: it is stopped, failing over for too long, or gone."
         do        = "Look at its state and its events in RDS."
         metric    = "CPUUtilization"
         statistic = "SampleCount"
@@ -22,12 +27,12 @@ locals {
       }
 
       storage = {
-        means     = "${local.id} has less than ${floor(local.free_storage_mib)} MiB of storage left, and has not grown."
+        means     = "${local.id} has less than ${floor(coalesce(local.free_storage_mib, 0))} MiB of storage left, and has not grown."
         do        = "Find what fills it: an old replication slot, long transactions, data. Then raise storage.max_gib."
         metric    = "FreeStorageSpace"
         statistic = "Minimum"
         below     = true
-        threshold = floor(local.free_storage_mib * pow(1024, 2))
+        threshold = local.free_storage_mib == null ? null : floor(local.free_storage_mib * pow(1024, 2))
       }
 
       memory = {
@@ -57,14 +62,15 @@ locals {
       }
       } : "database-${alarm}" => merge(
       local.usual,
-      { namespace = "AWS/RDS", dimensions = { DBInstanceIdentifier = local.id }, heading = alarm },
+      { namespace = "AWS/RDS", dimensions = local.watched, heading = alarm },
       { statistic = "Average", minutes = [5, 5], missing = "missing" },
       given,
     )
   }
 
   # RDS grows the storage at a tenth free: half of that means that it does not.
-  free_storage_mib = coalesce(var.thresholds.free_storage_mib, 51.2 * var.database.storage_gib)
+  # Aurora's storage has no size that could be free.
+  free_storage_mib = var.database.storage_gib == null ? null : coalesce(var.thresholds.free_storage_mib, 51.2 * var.database.storage_gib)
   free_memory_mib  = var.thresholds.free_memory_mib != null ? var.thresholds.free_memory_mib : var.database.memory_gib == null ? null : 51.2 * var.database.memory_gib
 
   # A proxy may fill its pool: then half of what is left for all others.
@@ -87,4 +93,44 @@ locals {
       minutes    = [1, 1]
     })
   }
+
+  # Aurora's readers share the storage, and lag by milliseconds. The flow control of a Multi-AZ cluster delays the writer
+  # from 2 minutes on.
+  reader_lag_ms = local.cluster == null ? null : coalesce(var.thresholds.reader_lag_ms, local.cluster.aurora ? 1000 : 60000)
+
+  cluster_alarms = merge([
+    for c in local.cluster == null ? [] : [local.cluster] : {
+      for alarm, given in {
+        reader-lag = {
+          means      = "A reader of ${local.id} is ${local.reader_lag_ms} ms or more behind the writer."
+          do         = "Lead reads that must be fresh to the writer; look for long transactions on the readers and for a burst of writes."
+          metric     = c.aurora ? "AuroraReplicaLagMaximum" : "ReplicaLag"
+          dimensions = c.aurora ? { DBClusterIdentifier = local.id } : { DBClusterIdentifier = local.id, Role = "READER" }
+          statistic  = "Maximum"
+          threshold  = c.readers == 0 ? null : c.aurora ? local.reader_lag_ms : local.reader_lag_ms / 1000
+        }
+
+        acu = {
+          means     = "The writer of ${local.id} uses ${var.thresholds.acu_percent} % of capacity.max_acu or more: soon it grows no further."
+          do        = "Performance Insights or pg_stat_activity show the statements; then a larger capacity.max_acu."
+          metric    = "ACUUtilization"
+          threshold = c.serverless ? var.thresholds.acu_percent : null
+        }
+
+        failover = {
+          means     = "The writer of ${local.id} has been up for less than ${var.thresholds.writer_uptime_seconds} s for two minutes: a failover is not over, or fails."
+          do        = "The events of the cluster in RDS say what failed; writes fail until a writer answers."
+          metric    = "EngineUptime"
+          below     = true
+          threshold = var.thresholds.writer_uptime_seconds
+          minutes   = [2, 2]
+        }
+        } : "cluster-${alarm}" => merge(
+        local.usual,
+        { namespace = "AWS/RDS", dimensions = local.watched, heading = alarm },
+        { statistic = "Average", minutes = [5, 5], missing = "missing" },
+        given,
+      )
+    }
+  ]...)
 }

@@ -3,13 +3,13 @@ locals {
   region    = var.network.location.region
   account   = var.network.location.account
 
-  alarms = merge(local.function_alarms, local.proxy_alarms, local.database_alarms, local.bootstrap_alarms)
+  alarms = merge(local.function_alarms, local.proxy_alarms, local.database_alarms, local.cluster_alarms, local.bootstrap_alarms, local.api_alarms, local.queue_alarms)
 
   actions = var.topic_arns != null ? var.topic_arns : [for topic in aws_sns_topic.own : topic.arn]
 }
 
 # A whole makes the alarm one on a share in percent: metric / whole. Where the whole is 0 there is no share, and the point
-# is missing.
+# is missing; where it is below the least, the share counts as 0.
 resource "aws_cloudwatch_metric_alarm" "main" {
   for_each = { for name, alarm in local.alarms : name => alarm if alarm.threshold != null }
 
@@ -39,14 +39,14 @@ resource "aws_cloudwatch_metric_alarm" "main" {
         namespace   = each.value.namespace
         metric_name = metric_query.value
         dimensions  = each.value.dimensions
-        stat        = each.value.statistic
+        stat        = metric_query.key == "whole" ? coalesce(each.value.whole_statistic, each.value.statistic) : each.value.statistic
         period      = 60
       }
     }
   }
 
   dynamic "metric_query" {
-    for_each = each.value.whole == null ? {} : { share = "100 * part / whole" }
+    for_each = each.value.whole == null ? {} : { share = each.value.least == null ? "100 * part / whole" : "IF(whole >= ${each.value.least}, 100 * part / whole, 0)" }
 
     content {
       id          = metric_query.key
@@ -63,11 +63,13 @@ resource "aws_cloudwatch_metric_alarm" "main" {
 locals {
   # What most alarms have in common. minutes: so many of so many.
   usual = {
-    whole     = null
-    statistic = "Sum"
-    below     = false
-    minutes   = [2, 5]
-    missing   = "notBreaching" # nothing happened
+    whole           = null
+    whole_statistic = null # the metric's
+    least           = null
+    statistic       = "Sum"
+    below           = false
+    minutes         = [2, 5]
+    missing         = "notBreaching" # nothing happened
   }
 
   alarm_name = { for key, alarm in aws_cloudwatch_metric_alarm.main : key => alarm.alarm_name }

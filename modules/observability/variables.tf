@@ -38,6 +38,44 @@ variable "functions" {
   }
 }
 
+variable "apis" {
+  description = "Output monitoring of each http module in front of these functions."
+  nullable    = false
+  default     = []
+  type = list(object({
+    name  = string
+    id    = string
+    stage = string
+  }))
+
+  validation {
+    condition     = length(distinct(var.apis[*].name)) == length(var.apis)
+    error_message = "apis must be each only once."
+  }
+
+  validation {
+    condition     = 8 * length(var.functions) + 2 * length(concat(var.apis, var.queues)) <= 83
+    error_message = "functions, apis and queues have ${8 * length(var.functions) + 2 * length(concat(var.apis, var.queues))} alarms together, and must have at most 83: a dashboard shows the state of up to 100. Use one module for each group."
+  }
+}
+
+variable "queues" {
+  description = "Output monitoring of each queue module that feeds these functions."
+  nullable    = false
+  default     = []
+  type = list(object({
+    name              = string
+    failed            = string
+    retries_seconds   = number
+    retention_seconds = number
+  }))
+
+  validation {
+    condition     = length(distinct(var.queues[*].name)) == length(var.queues)
+    error_message = "queues must be each only once."
+  }
+}
+
 variable "proxy" {
   description = "Output monitoring of the proxy module. Null: the functions connect directly."
   default     = null
@@ -49,13 +87,18 @@ variable "proxy" {
 }
 
 variable "database" {
-  description = "Output monitoring of the database module."
+  description = "Output monitoring of the database module or the cluster module."
   nullable    = false
   type = object({
     identifier  = string
     max_clients = number
     memory_gib  = number
     storage_gib = number
+    cluster = optional(object({
+      readers    = number
+      aurora     = bool
+      serverless = bool
+    }))
   })
 }
 
@@ -106,6 +149,15 @@ variable "thresholds" {
     connections         = optional(number)
     transaction_ids     = optional(number, 1000000000)
     bootstrap_errors    = optional(number, 1)
+    reader_lag_ms       = optional(number)
+    acu_percent         = optional(number, 90)
+    least_requests      = optional(number, 10)
+    latency_ms          = optional(number, 2500)
+    message_age_seconds = optional(number)
+    failed_messages     = optional(number, 1)
+
+    server_error_percent  = optional(number, 5)
+    writer_uptime_seconds = optional(number, 1)
   })
 
   validation {

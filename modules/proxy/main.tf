@@ -59,7 +59,7 @@ locals {
   subnets_changed = "The proxy ${var.name} cannot move to other subnets, and RDS makes no second proxy of one name. Give it another name: the new proxy is made before the old one is deleted."
 }
 
-# A new instance is no target of the proxy, even under the old identifier.
+# A new instance or cluster is no target of the proxy, even under the old identifier.
 resource "terraform_data" "instance" {
   triggers_replace = var.database.resource_id
 }
@@ -83,7 +83,8 @@ resource "aws_db_proxy_default_target_group" "main" {
 resource "aws_db_proxy_target" "main" {
   db_proxy_name          = aws_db_proxy.main.name
   target_group_name      = aws_db_proxy_default_target_group.main.name
-  db_instance_identifier = var.database.identifier
+  db_instance_identifier = var.database.cluster == null ? var.database.identifier : null
+  db_cluster_identifier  = var.database.cluster == null ? null : var.database.identifier
 
   lifecycle {
     replace_triggered_by = [aws_db_proxy.main.arn, terraform_data.instance]

@@ -14,7 +14,17 @@ locals {
     borrow_timeout_seconds = var.pool.borrow_timeout_seconds
     auth                   = var.auth
     direct                 = false
+    resume_seconds         = 0
+    iam_logins_per_second  = null
   }
+
+  # The pool's share is counted for each reader.
+  endpoint_connections = { for name, endpoint in aws_db_proxy_endpoint.further : name => merge(local.connection, {
+    host      = endpoint.endpoint
+    pool_size = local.pool_size * (var.endpoints[name].target_role == "READ_ONLY" ? try(var.database.cluster.readers, 1) : 1)
+  }) }
+
+  read_only = [for name, endpoint in var.endpoints : name if endpoint.target_role == "READ_ONLY"]
 }
 
 output "connection" {
@@ -27,7 +37,14 @@ output "connection" {
 
 output "endpoint_connections" {
   description = "The same through each further endpoint."
-  value       = { for name, endpoint in aws_db_proxy_endpoint.further : name => merge(local.connection, { host = endpoint.endpoint }) }
+  value       = local.endpoint_connections
+
+  depends_on = [aws_db_proxy_target.main]
+}
+
+output "reader_connection" {
+  description = "The same to the readers of a cluster, through the first endpoint that is READ_ONLY. Null without one."
+  value       = one([for name in slice(local.read_only, 0, min(1, length(local.read_only))) : local.endpoint_connections[name]])
 
   depends_on = [aws_db_proxy_target.main]
 }

@@ -1,4 +1,4 @@
-# What the size of the instance asks of its proxy. A class that is not known asks what the smallest does.
+# What the size of the instance asks of its proxy. A class that is not known, or db.serverless, asks what the smallest does.
 locals {
   class = try(regex("^db\\.(?P<family>[a-z])[0-9]+[a-z]*\\.(?P<size>[0-9a-z]+)$", var.database.instance_class), { family = "", size = "" })
 

@@ -34,7 +34,7 @@ variable "tier" {
 }
 
 variable "database" {
-  description = "The database module: the instance whose connections are shared."
+  description = "The database module or the cluster module: whose connections are shared."
   nullable    = false
   type = object({
     identifier         = string
@@ -42,10 +42,27 @@ variable "database" {
     instance_class     = optional(string)
     iam_authentication = optional(bool, true)
     connection = object({
-      database    = string
-      max_clients = number
+      database       = string
+      max_clients    = number
+      resume_seconds = optional(number, 0)
     })
+    cluster = optional(object({
+      readers          = number
+      postgres_version = number
+      aurora           = bool
+      serverless       = bool
+    }))
   })
+
+  validation {
+    condition     = var.database.connection.resume_seconds == 0
+    error_message = "database has capacity.min_acu 0, but never pauses behind a proxy, which keeps a connection to every instance. Give it at least 0.5, or connect without a proxy."
+  }
+
+  validation {
+    condition     = var.database.cluster == null ? true : contains([16, 17], var.database.cluster.postgres_version)
+    error_message = "database has postgres_version ${try(var.database.cluster.postgres_version, 0)}, which RDS Proxy does not run with on clusters: it takes 16 and 17."
+  }
 }
 
 variable "applications" {
@@ -140,8 +157,18 @@ variable "endpoints" {
   }))
 
   validation {
-    condition     = alltrue([for endpoint in values(var.endpoints) : endpoint.target_role == "READ_WRITE"])
+    condition     = var.database.cluster != null || alltrue([for endpoint in values(var.endpoints) : endpoint.target_role == "READ_WRITE"])
     error_message = "endpoints must have target_role READ_WRITE: READ_ONLY leads to readers, which Aurora and Multi-AZ clusters have; the standby of an instance answers nobody."
+  }
+
+  validation {
+    condition     = alltrue([for endpoint in values(var.endpoints) : contains(["READ_ONLY", "READ_WRITE"], endpoint.target_role)])
+    error_message = "endpoints must have target_role READ_WRITE or READ_ONLY."
+  }
+
+  validation {
+    condition     = try(var.database.cluster.readers, 1) > 0 || alltrue([for endpoint in values(var.endpoints) : endpoint.target_role == "READ_WRITE"])
+    error_message = "endpoints must have target_role READ_WRITE: the cluster has no reader, and requests to a READ_ONLY endpoint would fail at once. Give it readers."
   }
 
   validation {

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
+# What an HTTP API sends; only the example with Powertools reads it.
+EVENT = json.dumps(
+    {
+        "version": "2.0",
+        "rawPath": "/users",
+        "headers": {},
+        "requestContext": {"requestId": "1", "stage": "$default", "http": {"method": "GET", "path": "/users"}},
+    }
+).encode()
 RUNTIME = ROOT / ".venv" / "runtime" / "bin" / "python"
 
 
@@ -49,9 +58,9 @@ class RuntimeApi:
                 self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 60_000))
                 self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:1:function:bench")
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", "2")
+                self.send_header("Content-Length", str(len(EVENT)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(EVENT)
 
             def do_POST(self) -> None:
                 api.answer = (

@@ -49,13 +49,6 @@ KEY = {
     "AWS_SESSION_TOKEN": "IQoJb3JpZ2luX2VjEXAMPLE" * 40,  # as long as real ones are
 }
 EXAMPLES = ROOT / "examples" / "frameworks"
-SITE = Path(psycopg2.__file__).parents[1]
-# What each example's requirements install, taken from where the tests have it.
-PACKAGES = {
-    "django": ("django", "asgiref", "sqlparse"),
-    "psycopg": ("psycopg", "psycopg_binary", "psycopg_binary.libs"),
-    "sqlalchemy": ("sqlalchemy", "typing_extensions"),
-}
 QUERY = "SELECT id, name, created_at FROM users ORDER BY id LIMIT 10"
 
 
@@ -205,22 +198,20 @@ def measure_frameworks(bench: Bench, folder: Path, settings: Settings, runs: int
     """Start the examples beside the plain sample function, with the optional modules merged into its layer."""
     merged = cold_start.unpack(OUTPUT / "layer-x86_64.zip", folder / "merged")
     cold_start.unpack(OUTPUT / "frameworks.zip", merged)
-    sources = {"lambda_postgres": ROOT / "lambda" / "function"}
-    sources |= {source.parent.name: source.parent for source in sorted(EXAMPLES.glob("*/handler.py"))}
-    tasks = {name: shutil.copytree(source, folder / "frameworks" / name) for name, source in sources.items()}
-    for name, packages in PACKAGES.items():
-        for package in packages:
-            [found] = [path for path in SITE.glob(f"{package}*") if path.name in (package, f"{package}.py")]
-            (shutil.copytree if found.is_dir() else shutil.copy)(found, tasks[name] / found.name)
+    names = sorted(source.parent.name for source in EXAMPLES.glob("*/handler.py"))
+    zips = {name: OUTPUT / f"function-examples-frameworks-{name}.zip" for name in names}
+    zips = {"lambda_postgres": OUTPUT / "function.zip", **zips}
+    tasks = {name: cold_start.unpack(package, folder / "frameworks" / name) for name, package in zips.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
+    environment = environment_of(settings) | {"POWERTOOLS_METRICS_NAMESPACE": "bench"}
     for number in range(runs + 1):
         for name, task in tasks.items():
-            taken[name].append(cold_start.start("handler.handler", task, merged, environment_of(settings), []))
+            taken[name].append(cold_start.start("handler.handler", task, merged, environment, []))
         _progress("cold start, frameworks", number)
     for name, pairs in taken.items():
         bench.add(f"cold start, example: {name}", [ms for ms, _ in pairs[1:]], "ms")
         bench.add(f"peak memory, example: {name}", [statistics.median(mib for _, mib in pairs)], "MiB")
-    for name in PACKAGES:
+    for name in names:
         ratios = [ms / plain for (ms, _), (plain, _) in zip(taken[name], taken["lambda_postgres"], strict=True)]
         bench.add(f"cold start, example: {name}, of the plain one's", ratios[1:], "times")
 

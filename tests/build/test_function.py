@@ -83,7 +83,16 @@ def refused(folder: Path, output: Path, handler: str = "app.main", **more: str) 
 
 def test_code_and_packages_are_in_it_and_nothing_else(folder: Path, output: Path, index: Index) -> None:
     index.add("greeting")
-    for name in (".env", "README.md", "tests/test_app.py", "venv/pyvenv.cfg", "shop/part.py", "shop/data.json"):
+    for name in (
+        ".env",
+        "README.md",
+        "tests/test_app.py",
+        "venv/pyvenv.cfg",
+        "main.tf",
+        "terraform.tfstate.backup",
+        "shop/part.py",
+        "shop/data.json",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("")
     (folder / "requirements.txt").write_text("greeting==1.0\n")
@@ -113,6 +122,24 @@ def test_same_bytes_from_another_place(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     assert own.make(Function(elsewhere, "app.main"), output).read_bytes() == first
+
+
+def test_what_it_imports_from_the_second_layer_is_told(
+    folder: Path, output: Path, packages: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "app.py").write_text(HANDLER.replace("lambda_postgres", "lambda_postgres.framework", 1))
+    second = packages.zip("frameworks")
+    away = second.rename(second.with_suffix(".away"))
+    try:
+        assert refused(folder, output).endswith(
+            "'lambda_postgres.framework', of the second layer. First: make frameworks."
+        )
+    finally:
+        away.rename(second)
+    assert "cannot import name 'warm'" in refused(folder, output)
+    (folder / "app.py").write_text("from lambda_postgres.framework import invocation\n\nmain = invocation\n")
+    make(folder, output)
+    assert "imports lambda_postgres.framework of frameworks.zip: name that layer in" in capsys.readouterr().out
 
 
 def test_a_hash_that_is_given_is_held(folder: Path, output: Path, index: Index) -> None:

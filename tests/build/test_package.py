@@ -88,6 +88,42 @@ def test_migrations_that_the_function_would_refuse_make_no_package(
     assert not scratch.zip("bootstrap-orders").exists()
 
 
+def test_a_tool_s_folder_is_packaged_with_what_it_requires(packages: Project, scratch: Project, tmp_path: Path) -> None:
+    """Where its revisions can be listed, which a folder without any is not."""
+    output = scratch.root / "build" / "output"
+    output.mkdir(exist_ok=True)
+    (output / "layer-x86_64.zip").symlink_to(packages.zip("layer-x86_64"))
+    folder = tmp_path / "orders" / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "tool-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tool.py", "REVISIONS = []\n")
+        wheel.writestr("tool-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n")
+        wheel.writestr("tool-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tool-1.0.dist-info/RECORD", "")
+    (folder / "uv.toml").write_text(f'[pip]\nno-index = true\nfind-links = ["{tmp_path}"]\n')
+    (folder / "requirements.txt").write_text("tool==1.0\n")
+    (folder / "versions" / "one.py").write_text("")
+    hook = "import tool\n\n\ndef revisions():\n    return {}\n\n\ndef upgrade(connection, revision):\n    pass\n"
+
+    (folder / "migrate.py").write_text(hook.format("tool.REVISIONS"))
+    refused = scratch.package("bootstrap", "--migrations", str(folder))
+    assert refused.stderr.strip() == f"bootstrap-orders.zip was not made: {folder}: migrate.py lists no revisions."
+    assert not scratch.zip("bootstrap-orders").exists()
+
+    (folder / "migrate.py").write_text(hook.format('["one"]'))
+    made = []
+    for _ in range(2):
+        assert scratch.package("bootstrap", "--migrations", str(folder)).returncode == 0
+        made.append(scratch.zip("bootstrap-orders").read_bytes())
+    assert made[0] == made[1]
+    modules = {name for name in zipfile.ZipFile(scratch.zip("bootstrap-orders")).namelist() if name.endswith(".py")}
+    prefix = "bootstrap/migrations/"
+    assert {name for name in modules if name.startswith(prefix)} == {
+        prefix + name for name in ("migrate.py", "tool.py", "versions/one.py")
+    }
+    assert "bootstrap/handler.py" in modules
+
+
 def test_bytes_do_not_depend_on_zlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "text").write_bytes(b"compressed " * 100)

@@ -58,8 +58,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source, tree / name, **({"ignore": ignored} if source.is_dir() else {})
         )
     (tree / ".venv").symlink_to(plans.ROOT / ".venv")
-    [migration] = (tree / "examples" / "users-api" / "migrations").iterdir()
-    shutil.copy(migration, tree / "lambda" / "bootstrap" / "migrations")
+    migrations = tree / "examples" / "users-api" / "migrations"
+    shutil.copy(migrations / "0002_user_requests.sql", tree / "lambda" / "bootstrap" / "migrations")
     return tree
 
 

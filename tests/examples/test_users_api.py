@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,7 @@ def variables(deployment: Deployment) -> dict[str, str]:  # noqa: F811
     """What leads to the proxy, once the example's migration is applied."""
     package = io.BytesIO((OUTPUT / "bootstrap.zip").read_bytes())
     with zipfile.ZipFile(package, "a") as archive:
-        [migration] = (EXAMPLE / "migrations").iterdir()
+        migration = EXAMPLE / "migrations" / "0002_user_requests.sql"  # the sample has the table of users
         archive.write(migration, f"bootstrap/migrations/{migration.name}")
     deployment.client("lambda").update_function_code(FunctionName=deployment.bootstrap, ZipFile=package.getvalue())
     variables = deployment.make_proxy()
@@ -202,3 +203,64 @@ def test_nothing_of_it_pins(api: Api, deployment: Deployment, variables: dict[st
     sessions = deployment.stack._endpoints[variables["PGHOST"]].listener.sessions
     assert sessions
     assert [session.pinned for session in sessions if session.pinned is not None] == []
+
+
+class Context:
+    """Lambda's, with so much time left."""
+
+    def __init__(self, remaining_ms: int = 10_000) -> None:
+        self._remaining_ms = remaining_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._remaining_ms
+
+
+@pytest.fixture
+def work(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """The worker: messages by id in, the ids of those that failed out."""
+    monkeypatch.setitem(sys.modules, "app", api.apps[0])
+    spec = importlib.util.spec_from_file_location("worker", EXAMPLE / "worker.py")
+    assert spec
+    assert spec.loader
+    worker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+
+    def run(context: Context | None = None, /, **bodies: str) -> list[str]:
+        records = [{"messageId": message, "body": body} for message, body in bodies.items()]
+        answer = worker.main({"Records": records}, context or Context())
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    return run
+
+
+def test_a_message_makes_a_user_once_however_often_it_comes(
+    work: Callable[..., list[str]],
+    deployment: Deployment,  # noqa: F811
+) -> None:
+    for _ in range(2):
+        assert work(again='{"name": "By message"}') == []
+    assert deployment.query("SELECT count(*) FROM app.users WHERE name = 'By message'") == [(1,)]
+
+
+def test_only_the_messages_that_are_wrong_are_named(work: Callable[..., list[str]], deployment: Deployment) -> None:  # noqa: F811
+    bodies = {"a": '{"name": "Before"}', "b": "no JSON", "c": '{"name": ""}', "d": '{"name": "Behind"}'}
+    assert work(**bodies) == ["b", "c"]
+    assert deployment.query("SELECT count(*) FROM app.users WHERE name IN ('Before', 'Behind')") == [(2,)]
+
+
+def test_without_a_connection_the_rest_of_a_batch_is_given_back_untried(
+    work: Callable[..., list[str]], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def refuse(*_: Any) -> None:
+        tried.append(1)
+        raise PoolExhausted("app", "no room")
+
+    monkeypatch.setattr(api.apps[0], "run_transaction", refuse)
+    assert work(a='{"name": "A"}', b='{"name": "B"}', c='{"name": "C"}') == ["a", "b", "c"]
+    assert len(tried) == 1
+
+
+def test_a_batch_ends_before_the_function_s_time_does(work: Callable[..., list[str]]) -> None:
+    assert work(Context(5_000), a='{"name": "Late"}') == ["a"]

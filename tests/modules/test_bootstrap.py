@@ -40,6 +40,14 @@ REFUSALS: Refusals = {
     "owner_is_master": ({"database": {**CHIEF, "master_user": "app_owner"}}, "its owner would be app_owner"),
     "schema_of_rds": ({"application": {"schema": "rds"}}, "not begin with pg_ or rds_"),
     "architecture": ({"runtime": {"architecture": "riscv64"}}, "must be arm64 or x86_64"),
+    "layer_of_another_python": (
+        {"layer": "layer-python3.12-x86_64.zip"},
+        "is compiled for python3.12, but this function runs on python3.13: name the layer",
+    ),
+    "package_of_another_python": (
+        {"package": "compiled-1.zip"},
+        "is compiled for python3.12, but this function runs on python3.13: name the bootstrap.zip",
+    ),
     "layer_of_another_architecture": ({"runtime": {"architecture": "arm64"}}, "run make package ARCH=arm64"),
     "memory": ({"runtime": {"memory_mb": 64}}, "must be from 128 to 10240"),
     "long_timeout": ({"runtime": {"timeout_seconds": 901}}, "must be from 30"),
@@ -134,7 +142,14 @@ def test_rotation_waits_for_the_first_value(plan: Plan) -> None:
 @pytest.fixture(scope="module")
 def standing() -> Plan:
     limits = {"connection_limit": 40, "statement_timeout_ms": 5000, "settings": {"lock_timeout": "2s"}, "adopt": True}
-    return plan_standing("bootstrap", application=limits)
+    database = ARGUMENTS["bootstrap"]["database"]
+    pausing = {**database, "connection": {**database["connection"], "resume_seconds": 30}}
+    return plan_standing("bootstrap", application=limits, database=pausing)
+
+
+def test_it_waits_for_a_database_that_has_paused(standing: Plan) -> None:
+    [environment] = standing["module.bootstrap.aws_lambda_function.migrator"]["environment"]
+    assert environment["variables"]["PGCONNECT_TIMEOUT"] == "40"
 
 
 def test_it_is_told_the_limits_of_the_application(standing: Plan) -> None:

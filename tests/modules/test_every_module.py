@@ -15,11 +15,13 @@ from tests.plans import ARGUMENTS, Plan, PlanError
 NAMED_FOR_LIFE = {
     "network": "network",
     "database": "database",
+    "cluster": "cluster",
     "bootstrap": "bootstrap function",
     "function": "function",
+    "queue": "queue",
 }
 FOREIGN_KEY = "arn:aws-cn:kms:cn-north-1:999988887777:key/00000000-0000-0000-0000-000000000009"
-WITH_A_ROLE = [module for module in ARGUMENTS if module != "observability"]
+WITH_A_ROLE = [module for module in ARGUMENTS if module not in ("observability", "http", "queue")]
 IN_NETWORK = [module for module in ARGUMENTS if "log_key_arn" in ARGUMENTS[module].get("network", {})]
 
 
@@ -98,7 +100,7 @@ def two_regions() -> dict[str, str]:
             if name.startswith("network"):
                 call["zone_ids"] = ["euw1-az1", "euw1-az2"]
     (folder / "main.tf.json").write_text(json.dumps(root))
-    roles = {"network": "flow_logs", "database": "monitoring"}
+    roles = {"network": "flow_logs", "database": "monitoring", "cluster": "monitoring"}
     targets = [f"module.{call}.aws_iam_role.{roles.get(call.split('_')[0], 'main')}" for call in root["module"]]
     with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans.control_plane()}):
         plans.terraform_alone(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)

@@ -49,6 +49,34 @@ REFUSALS: Refusals = {
     ),
     "long_connecting": ({"environment": {"PGCONNECT_TIMEOUT": "20"}}, "connecting (20 s)"),
     "connect_timeout": ({"environment": {"PGCONNECT_TIMEOUT": "soon"}}, "must be a number of seconds"),
+    "host_of_readers_of_ones_own": (
+        {"environment": {"PGHOST_READER": "elsewhere"}},
+        "must not name what the module sets",
+    ),
+    "paused": ({"connection": {**CONNECTION, "resume_seconds": 30}}, "PGCONNECT_TIMEOUT 5 must be at least 30"),
+    "paused_and_short": (
+        {
+            "connection": {**CONNECTION, "resume_seconds": 30},
+            "environment": {"PGCONNECT_TIMEOUT": "40"},
+            "runtime": {"timeout_seconds": 30},
+        },
+        "must be longer than connecting (40 s)",
+    ),
+    "tokens": (
+        {"connection": {**CONNECTION, "max_clients": 5000, "iam_logins_per_second": 200}, "reserved_concurrency": 201},
+        "reserved_concurrency 201 lets as many execution environments log in with new tokens within one second, but an"
+        " instance bears fewer than 200",
+    ),
+    "readers_another_way": ({"reader_connection": POOLED}, "must go the way that connection goes"),
+    "few_readers": (
+        {
+            "connection": {**CONNECTION, "max_clients": 500},
+            "reader_connection": {**CONNECTION, "max_clients": 60},
+            "reserved_concurrency": 40,
+        },
+        "takes up to 80 direct connections to the readers during a deployment; with 2 for people that is 82, but the"
+        " readers take 60 clients",
+    ),
     "host_of_ones_own": ({"environment": {"PGHOST": "elsewhere"}}, "must not name what the module sets"),
     "secret_by_name": (
         {"environment": {"DB_PASS": "hunter", "STAGE": "prod"}},
@@ -106,6 +134,16 @@ def plan() -> Plan:
     return plan_variants(
         "function",
         function={},
+        reading={"connection": POOLED, "reader_connection": {**POOLED, "host": "reader.example.com"}},
+        paused={
+            "connection": {**CONNECTION, "resume_seconds": 30},
+            "environment": {"PGCONNECT_TIMEOUT": "30"},
+            "runtime": {"timeout_seconds": 31},
+        },
+        tokens={
+            "connection": {**CONNECTION, "max_clients": 5000, "iam_logins_per_second": 200},
+            "reserved_concurrency": 200,
+        },
         one_user={"application": {**APPLICATION, "iam_user": None}},
         no_secrets={"environment": NO_SECRETS},
         last_direct={"reserved_concurrency": 39, "environment": {"TEXT": "x" * 3806}},
@@ -185,6 +223,18 @@ def test_secret_mode_reads_one_secret_instead_of_signing_tokens(
     variables = environment(plan, call)
     assert (variables["DB_AUTH"], variables["DB_SECRET_ARN"]) == ("secret", APPLICATION["secret_arn"])
     assert variables["PGHOST"] == connection["host"]
+
+
+def test_the_readers_host_is_told_beside_the_writer_s(plan: Plan) -> None:
+    def variables(call: str) -> dict[str, str]:
+        [environment] = plan[f"module.{call}.aws_lambda_function.main"]["environment"]
+        found: dict[str, str] = environment["variables"]
+        return found
+
+    assert variables("reading")["PGHOST_READER"] == "reader.example.com"
+    assert variables("reading")["PGHOST"] == POOLED["host"]
+    assert "PGHOST_READER" not in variables("function")
+    assert {"module.paused.aws_lambda_function.main", "module.tokens.aws_lambda_function.main"} <= plan.changes.keys()
 
 
 def test_environment_is_what_the_library_reads(plan: Plan) -> None:

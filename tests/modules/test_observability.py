@@ -14,6 +14,15 @@ from tools import docs
 GIVEN = ARGUMENTS["observability"]
 [FUNCTION] = GIVEN["functions"]
 TOPIC = "arn:aws:sns:us-east-1:111122223333:operations"
+APIS = [
+    {"name": "app", "id": "a1b2c3", "stage": "$default"},
+    {"name": "app-admin", "id": "d4e5f6", "stage": "$default"},
+]
+QUEUE = {"name": "app", "failed": "app-failed", "retries_seconds": 450, "retention_seconds": 345_600}
+QUEUES = [
+    QUEUE,
+    {**QUEUE, "name": "orders", "failed": "orders-failed", "retries_seconds": 90_000, "retention_seconds": 86_400},
+]
 README = (ROOT / "modules" / "observability" / "README.md").read_text()
 OVERRIDES = {
     "error_percent": ("function-errors", 20, 20),
@@ -36,6 +45,13 @@ OVERRIDES = {
     "connections": ("database-connections", 33, 33),
     "transaction_ids": ("database-transaction-ids", 5e8, 5e8),
     "bootstrap_errors": ("bootstrap-errors", 2, 2),
+    "reader_lag_ms": ("cluster-reader-lag", 300, 300),
+    "acu_percent": ("cluster-acu", 55, 55),
+    "writer_uptime_seconds": ("cluster-failover", 90, 90),
+    "server_error_percent": ("api-server-errors", 1, 1),
+    "latency_ms": ("api-latency", 900, 900),
+    "message_age_seconds": ("queue-message-age", 40, 40),
+    "failed_messages": ("queue-failed-messages", 13, 13),
 }
 REFUSALS: Refusals = {
     "name": ({"name": "app prod"}, "letters, digits, hyphens"),
@@ -44,6 +60,15 @@ REFUSALS: Refusals = {
     "too_many_functions": (
         {"functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(11)]},
         "at most 10",
+    ),
+    "an_api_twice": ({"apis": [APIS[0], APIS[0]]}, "apis must be each only once"),
+    "a_queue_twice": ({"queues": [QUEUE, QUEUE]}, "queues must be each only once"),
+    "too_many_alarms": (
+        {
+            "functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(10)],
+            "queues": QUEUES,
+        },
+        "have 84 alarms together, and must have at most 83",
     ),
     "a_subscription_for_a_topic": ({"topic_arns": [f"{TOPIC}:0c0ffee0"]}, "not of subscriptions"),
     "too_many_topics": ({"topic_arns": [f"{TOPIC}-{number}" for number in range(6)]}, "at most 5"),
@@ -63,13 +88,27 @@ def plan() -> Plan:
         given={"topic_arns": [TOPIC]},
         silent={"topic_arns": []},
         two={"functions": [FUNCTION, second]},
-        many={"functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(10)]},
+        many={"functions": [{**FUNCTION, "name": f"app-{number}"} for number in range(10)], "apis": APIS[:1]},
+        fronts={"apis": APIS, "queues": QUEUES},
         small={
             "functions": [{**FUNCTION, "timeout_seconds": 3, "reserved_concurrency": 9}],
             "proxy": {**GIVEN["proxy"], "borrow_timeout_seconds": 60},
             "database": {**GIVEN["database"], "memory_gib": None, "storage_gib": 400},
         },
-        chosen={"thresholds": {name: value for name, (_, value, _) in OVERRIDES.items()}},
+        chosen={
+            "thresholds": {name: value for name, (_, value, _) in OVERRIDES.items()} | {"least_requests": 50},
+            "apis": APIS[:1],
+            "queues": QUEUES[:1],
+            "database": {**GIVEN["database"], "cluster": {"readers": 1, "aurora": True, "serverless": True}},
+        },
+        aurora={
+            "database": {
+                **GIVEN["database"],
+                "storage_gib": None,
+                "cluster": {"readers": 0, "aurora": True, "serverless": False},
+            }
+        },
+        multi_az={"database": {**GIVEN["database"], "cluster": {"readers": 2, "aurora": False, "serverless": False}}},
     )
 
 
@@ -92,7 +131,7 @@ def graph(plan: Plan, title: str, call: str = "proxy") -> dict[str, Any]:
 # --- alarms
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "small"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "small", "chosen", "aurora", "multi_az", "fronts"])
 def test_every_alarm_reads_a_metric_that_exists(plan: Plan, call: str) -> None:
     read = {name: read_by_alarm(alarm) for name, alarm in alarms(plan, call).items()}
     assert all(read.values())
@@ -171,7 +210,7 @@ def test_every_threshold_is_tried() -> None:
         for address, block in docs._parse(path)
         if address == "variable.thresholds"
     ]
-    assert set(re.findall(r"(\w+) = optional\(", variable["type"])) == set(OVERRIDES)
+    assert set(re.findall(r"(\w+) = optional\(", variable["type"])) == {*OVERRIDES, "least_requests"}
 
 
 def test_what_happens_breaches_not_when_nothing_happens(plan: Plan) -> None:
@@ -227,6 +266,22 @@ def test_alarms_watch_what_they_are_given(plan: Plan) -> None:
     }
 
 
+def test_a_cluster_is_watched_by_whichever_instance_is_its_writer(plan: Plan) -> None:
+    found = alarms(plan, "aurora")
+    for name, alarm in found.items():
+        if name.startswith("database-"):
+            assert alarm["dimensions"] == {"DBClusterIdentifier": "app", "Role": "WRITER"}, name
+    assert "database-storage" not in found  # Aurora's grows
+    assert {name for name in found if name.startswith("cluster-")} == {"cluster-failover"}  # no reader, no capacity
+
+
+def test_a_lag_is_in_milliseconds_on_aurora_and_in_seconds_elsewhere(plan: Plan) -> None:
+    lags = {call: alarms(plan, call)["cluster-reader-lag"] for call in ("chosen", "multi_az")}
+    assert [lags["chosen"]["metric_name"], lags["chosen"]["threshold"]] == ["AuroraReplicaLagMaximum", 300]
+    assert [lags["multi_az"]["metric_name"], lags["multi_az"]["threshold"]] == ["ReplicaLag", 60]
+    assert lags["multi_az"]["dimensions"] == {"DBClusterIdentifier": "app", "Role": "READER"}
+
+
 def test_each_function_has_alarms_of_its_own(plan: Plan) -> None:
     found = alarms(plan, "two")
     assert found["function-app-orders-errors"]["metric_query"][0]["metric"][0]["dimensions"] == {
@@ -236,7 +291,47 @@ def test_each_function_has_alarms_of_its_own(plan: Plan) -> None:
     assert "function-app-orders-concurrency" not in found  # it has no reserve
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen"])
+def test_of_few_requests_no_share_is_reckoned(plan: Plan) -> None:
+    for call, least in {"fronts": 10, "chosen": 50}.items():
+        queries = {query["id"]: query for query in alarms(plan, call)["api-server-errors"]["metric_query"]}
+        read = {name: query["metric"][0] for name, query in queries.items() if query["metric"]}
+        assert {name: (metric["metric_name"], metric["stat"]) for name, metric in read.items()} == {
+            "part": ("5xx", "Sum"),
+            "whole": ("Count", "SampleCount"),
+        }
+        assert queries["share"]["expression"] == f"IF(whole >= {least}, 100 * part / whole, 0)"
+
+
+def test_a_message_may_wait_as_long_as_its_tries_take_but_not_half_of_its_life(plan: Plan) -> None:
+    found = alarms(plan, "fronts")
+    assert found["queue-message-age"]["threshold"] == 450
+    assert found["queue-orders-message-age"]["threshold"] == 43_200
+
+
+def test_each_api_and_queue_has_alarms_of_its_own(plan: Plan) -> None:
+    added = {name: alarm for name, alarm in alarms(plan, "fronts").items() if name not in alarms(plan)}
+    watched = {name: {tuple(read.dimensions) for read in read_by_alarm(alarm)} for name, alarm in added.items()}
+    assert watched == {
+        f"{front}-{alarm}": {dimensions}
+        for front, alarm, dimensions in (
+            *[
+                (api, kind, ("ApiId", "Stage"))
+                for api in ("api", "api-app-admin")
+                for kind in ("server-errors", "latency")
+            ],
+            *[
+                (queue, kind, ("QueueName",))
+                for queue in ("queue", "queue-orders")
+                for kind in ("message-age", "failed-messages")
+            ],
+        )
+    }
+    assert added["api-app-admin-latency"]["dimensions"] == {"ApiId": "d4e5f6", "Stage": "$default"}
+    assert added["queue-orders-message-age"]["dimensions"] == {"QueueName": "orders"}
+    assert added["queue-orders-failed-messages"]["dimensions"] == {"QueueName": "orders-failed"}
+
+
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen", "multi_az"])
 def test_every_alarm_says_what_to_do_and_where_to_read(plan: Plan, call: str) -> None:
     headings = anchors((ROOT / "docs" / "operations.md").read_text())
     composite = plan[f"module.{call}.aws_cloudwatch_composite_alarm.path_broken"]
@@ -294,6 +389,7 @@ def test_one_function_suffices_and_another_one_s_failure_does_not(plan: Plan) ->
     assert is_broken(plan, "function-app-orders-errors", "function-app-orders-connect-failures", call="two")
     assert not is_broken(plan, "function-app-orders-errors", "function-connect-failures", call="two")
     assert is_broken(plan, "function-errors", "function-connect-failures", call="direct")
+    assert not is_broken(plan, "api-server-errors", "api-latency", "queue-failed-messages", call="fronts")
 
 
 # --- whom they tell
@@ -345,12 +441,12 @@ def test_the_own_topic_is_encrypted_with_a_key_that_these_alarms_can_use() -> No
 # --- the dashboard
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two", "many", "small", "chosen"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "many", "small", "chosen", "aurora", "multi_az", "fronts"])
 def test_the_dashboard_is_one_that_cloudwatch_takes(plan: Plan, call: str) -> None:
     assert problems(dashboard(plan, call)) == []
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "chosen", "aurora", "multi_az", "fronts"])
 def test_every_graph_reads_metrics_that_exist(plan: Plan, call: str) -> None:
     read = list(read_by_dashboard(dashboard(plan, call)))
     assert len(read) > 25
@@ -395,10 +491,12 @@ def test_the_dashboard_says_what_good_looks_like(plan: Plan) -> None:
         assert first["type"] == "text"
         assert "what good looks like" in first["properties"]["markdown"]
         assert all(word in first["properties"]["markdown"] for word in words)
+    fronts = dashboard(plan, "fronts")["widgets"][0]["properties"]["markdown"]
+    assert "**HTTP API**" in fronts and "**Queues**" in fronts  # noqa: PT018
     assert "pinned" not in dashboard(plan, "direct")["widgets"][0]["properties"]["markdown"]
 
 
-@pytest.mark.parametrize("call", ["proxy", "direct", "two"])
+@pytest.mark.parametrize("call", ["proxy", "direct", "two", "many", "chosen", "fronts"])
 def test_the_dashboard_shows_the_state_of_every_alarm(plan: Plan, call: str) -> None:
     [shown] = [w["properties"]["alarms"] for w in dashboard(plan, call)["widgets"] if w["type"] == "alarm"]
     names = {"app-path-broken", *(f"app-{name}" for name in alarms(plan, call))}
@@ -406,9 +504,10 @@ def test_the_dashboard_shows_the_state_of_every_alarm(plan: Plan, call: str) -> 
     assert len(shown) == len(names)
 
 
-def test_the_metrics_of_every_alarm_are_drawn(plan: Plan) -> None:
-    drawn = {(metric.namespace, metric.name, metric.dimensions) for metric in read_by_dashboard(dashboard(plan))}
-    for name, alarm in alarms(plan).items():
+@pytest.mark.parametrize("call", ["proxy", "chosen", "aurora", "multi_az", "fronts"])
+def test_the_metrics_of_every_alarm_are_drawn(plan: Plan, call: str) -> None:
+    drawn = {(metric.namespace, metric.name, metric.dimensions) for metric in read_by_dashboard(dashboard(plan, call))}
+    for name, alarm in alarms(plan, call).items():
         for metric in read_by_alarm(alarm):
             assert (metric.namespace, metric.name, metric.dimensions) in drawn, name
 
@@ -437,10 +536,18 @@ def test_latencies_are_drawn_in_milliseconds(plan: Plan) -> None:
 def test_the_readme_lists_every_alarm_and_what_it_costs(plan: Plan) -> None:
     found = alarms(plan)
     listed = {row[0].strip("`"): row for row in rows(README, "## Alarms")}
-    assert listed.keys() == {*found, "path-broken"}
+    assert listed.keys() == {*found, *alarms(plan, "chosen"), "path-broken"}
     metrics = sum(len(read_by_alarm(alarm)) for alarm in found.values())
     assert f"{metrics} metrics" in README
     assert f"{0.10 * metrics:.2f} for the alarms" in README
     assert f"{0.10 * metrics + 0.50 + 3.00 + 1.00:.2f} in all" in README
+    of_one = {
+        front: sum(
+            len(read_by_alarm(alarm)) for name, alarm in alarms(plan, "chosen").items() if name.startswith(front)
+        )
+        for front in ("api-", "queue-")
+    }
+    api, queue = of_one.values()
+    assert f"An API adds {api} metrics, {0.10 * api:.2f}; a queue {queue}, {0.10 * queue:.2f}." in README
     direct = sum(len(read_by_alarm(alarm)) for alarm in alarms(plan, "direct").values()) + 1  # bootstrap-errors
     assert f"without a proxy {0.10 * direct + 0.50 + 3.00 + 1.00:.2f}" in README

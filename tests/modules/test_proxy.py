@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,9 @@ from tests.plans import (
     Plan,
     PlanError,
     Refusals,
+    module_root,
     plan_change,
+    plan_folder,
     plan_replacement,
     plan_variants,
 )
@@ -26,6 +29,17 @@ def applications(number: int) -> list[dict[str, str]]:
     return [{**APPLICATION, "user": user, "secret_arn": f"{prefix}:{name}-{user}-{'0' * 26}-AbCdEf"} for user in users]
 
 
+CLUSTER = {
+    **DATABASE,
+    "instance_class": "db.r7g.large",
+    "cluster": {"readers": 2, "postgres_version": 17, "aurora": True, "serverless": False},
+}
+
+
+def of_cluster(**changes: Any) -> dict[str, Any]:
+    return {**CLUSTER, "cluster": {**CLUSTER["cluster"], **changes}}
+
+
 REFUSALS: Refusals = {
     "name": ({"name": "app--prod"}, "single hyphens"),
     "idle_above_total": ({"pool": {"max_percent": 20, "max_idle_percent": 40}}, "must not be greater"),
@@ -41,6 +55,19 @@ REFUSALS: Refusals = {
     ),
     "url_in_init_query": ({"pool": {"init_query": "SELECT connect('postgres://a:b@c')"}}, "seems to hold a secret"),
     "readers": ({"endpoints": {"reader": {"target_role": "READ_ONLY"}}}, "standby of an instance answers nobody"),
+    "no_readers": (
+        {"database": of_cluster(readers=0), "endpoints": {"reader": {"target_role": "READ_ONLY"}}},
+        "the cluster has no reader",
+    ),
+    "role_of_an_endpoint": (
+        {"database": CLUSTER, "endpoints": {"reader": {"target_role": "READER"}}},
+        "READ_WRITE or READ_ONLY",
+    ),
+    "pausing": (
+        {"database": {**CLUSTER, "connection": {**DATABASE["connection"], "resume_seconds": 30}}},
+        "database has capacity.min_acu 0, but never pauses behind a proxy",
+    ),
+    "too_new_for_a_proxy": ({"database": of_cluster(postgres_version=18)}, "database has postgres_version 18"),
     "endpoint_name": ({"endpoints": {"a_b": {}}}, "named by letters"),
     "half_an_endpoint": ({"endpoints": {"far": {"subnet_ids": ["subnet-1"]}}}, "or neither"),
     "auth": ({"auth": "password"}, "auth must be iam or secret"),
@@ -70,6 +97,10 @@ def plan() -> Plan:
         role={"pool": {"init_query": "SET ROLE app_owner"}},
         no_secret={"pool": {"init_query": "SET app.max_token = 4096; SET password_encryption TO 'scram-sha-256'"}},
         secret={"auth": "secret", "database": {**DATABASE, "iam_authentication": False}},
+        cluster={
+            "database": CLUSTER,
+            "endpoints": {"reader": {"target_role": "READ_ONLY"}, "more": {}},
+        },
         small={"database": {**DATABASE, "instance_class": "db.t4g.medium"}, "pool": {"max_percent": 50}},
     )
 
@@ -198,6 +229,34 @@ def test_target_is_the_database(plan: Plan) -> None:
     target = plan["module.proxy.aws_db_proxy_target.main"]
     assert target["db_instance_identifier"] == DATABASE["identifier"]
     assert target["db_proxy_name"] == plan["module.proxy.aws_db_proxy.main"]["name"]
+
+
+def test_target_may_be_a_cluster_with_an_endpoint_for_its_readers(plan: Plan) -> None:
+    target = plan["module.cluster.aws_db_proxy_target.main"]
+    assert (target["db_cluster_identifier"], target["db_instance_identifier"]) == (DATABASE["identifier"], None)
+    roles = {
+        name: plan[f'module.cluster.aws_db_proxy_endpoint.further["{name}"]']["target_role"]
+        for name in ("reader", "more")
+    }
+    assert roles == {"reader": "READ_ONLY", "more": "READ_WRITE"}
+
+
+def test_connection_of_an_endpoint_for_readers_has_a_pool_for_each_reader() -> None:
+    """The pool is 90 % of the 85 connections that one instance takes."""
+    folder = module_root(
+        "proxy", {"proxy": {"database": CLUSTER, "endpoints": {"reader": {"target_role": "READ_ONLY"}}}}
+    )
+    root = json.loads((folder / "main.tf.json").read_text())
+    root["output"] = {
+        name: {"value": f"${{{value}}}"}
+        for name, value in {
+            "writer": "module.proxy.connection.pool_size",
+            "readers": "module.proxy.reader_connection.pool_size",
+        }.items()
+    }
+    (folder / "main.tf.json").write_text(json.dumps(root))
+    found = plan_folder(folder).document["planned_values"]["outputs"]
+    assert (found["writer"]["value"], found["readers"]["value"]) == (76, 152)
 
 
 def test_passwords_are_scram_only(plan: Plan) -> None:

@@ -8,7 +8,17 @@ import re
 
 import pytest
 
-from tests.modules import test_bootstrap, test_database, test_function, test_network, test_observability, test_proxy
+from tests.modules import (
+    test_bootstrap,
+    test_cluster,
+    test_database,
+    test_function,
+    test_http,
+    test_network,
+    test_observability,
+    test_proxy,
+    test_queue,
+)
 from tests.plans import ROOT, plan_refusals
 
 CASES = {
@@ -16,9 +26,12 @@ CASES = {
     for module, cases in {
         "network": test_network.REFUSALS,
         "database": test_database.REFUSALS,
+        "cluster": test_cluster.REFUSALS,
         "bootstrap": test_bootstrap.REFUSALS,
         "proxy": test_proxy.REFUSALS,
         "function": test_function.REFUSALS,
+        "http": test_http.REFUSALS,
+        "queue": test_queue.REFUSALS,
         "observability": test_observability.REFUSALS,
     }.items()
     for case, (arguments, phrase) in cases.items()

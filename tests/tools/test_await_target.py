@@ -2,12 +2,13 @@ import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from local.rds_proxy.pool import TargetHealth
 from tests.local.account import Account, Recorder
-from tools.await_target import IN_PLAIN_WORDS, NotAvailableError, await_target, main
+from tools.await_target import IN_PLAIN_WORDS, NotAvailableError, _waits_for, await_target, main
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:app:live"
 PENDING = TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY", "DBProxy Target is waiting for proxy to scale")
@@ -67,6 +68,18 @@ def test_a_proxy_without_a_target_is_not_waited_for(account):
     account.proxy("nowhere")
     with pytest.raises(NotAvailableError, match=r"has no target\. make deploy registers"):
         await_target(account.rds, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [(["AVAILABLE", "AVAILABLE"], ""), (["AVAILABLE", "REGISTERING"], "connecting"), ([], "no instance")],
+)
+def test_of_a_cluster_its_instances_are_waited_for_and_not_its_own_row(members, said):
+    rows = [{"Type": "RDS_INSTANCE", "TargetHealth": {"State": state}} for state in members]
+    rds = Mock(**{"describe_db_proxy_targets.return_value": {"Targets": [{"Type": "TRACKED_CLUSTER"}, *rows]}})
+    waits_for = _waits_for(rds, "app")
+    assert said in waits_for
+    assert bool(waits_for) is bool(said)
 
 
 def test_every_reason_that_aws_knows_has_its_words(account):

@@ -45,7 +45,7 @@ def target(site: Site) -> Finding:
             f"The proxy {proxy['DBProxyName']} has not {name} as its target{others}.",
             f"make deploy ENV={environment} registers it again.",
         )
-    for health in (found.get("TargetHealth", {}) for found in targets):
+    for health in (found.get("TargetHealth", {}) for found in targets if found.get("Type") != "TRACKED_CLUSTER"):
         state, reason = health.get("State", "unknown"), health.get("Reason", "")
         if state != "AVAILABLE":
             words = IN_PLAIN_WORDS.get(reason or state, "AWS gives no reason").partition(":")[0]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import psycopg2
+from psycopg.connection import BaseConnection  # type: ignore[attr-defined]
 from psycopg.rows import tuple_row
 from psycopg.sql import Composable
 from psycopg2.extensions import TransactionRollbackError
@@ -48,30 +49,33 @@ class WatchedCursor(psycopg.Cursor[Any]):
     """A cursor that shows its connection each statement."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        with _watching(self, query):
+        with watching(self, query):
             return super().execute(query, params, **options)
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
-        with _watching(self, query):
+        with watching(self, query):
             super().executemany(query, params_seq, **options)
 
     def stream(self, query: Any, params: Any = None, **options: Any) -> Any:
-        with _watching(self, query):
+        with watching(self, query):
             yield from super().stream(query, params, **options)
 
-    def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
-        with _watching(self, statement):
-            return super().copy(statement, params, **options)
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        with watching(self, statement), super().copy(statement, params, **options) as copy:
+            yield copy
 
 
-class PsycopgSession(psycopg.Connection[Any]):
-    """What Session is for psycopg2."""
+class Lent(BaseConnection[Any]):
+    """What Session is for psycopg2, whether its calls are awaited or not."""
 
     state: State
-    _factory: Any = WatchedCursor
+    watched: Any
+    first_server_cursor: Any
+    _factory: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.state = State()
+        self.state, self._factory = State(), self.watched
         super().__init__(*arguments, **options)
 
     @property
@@ -80,7 +84,63 @@ class PsycopgSession(psycopg.Connection[Any]):
 
     @cursor_factory.setter
     def cursor_factory(self, factory: Any) -> None:
-        self._factory = _watched(factory)
+        self._factory = _watched(self.watched, factory)
+
+    def get_transaction_status(self) -> int:
+        status: int = self.pgconn.transaction_status
+        return status
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        return (self.autocommit, self.read_only, self.isolation_level, self.deferrable)
+
+    def _set(self, autocommit: bool, read_only: Any = None, isolation: Any = None, deferrable: Any = None) -> None:
+        """Set what the next BEGIN is to say. Nothing is sent, and nothing awaited."""
+        self._autocommit, self._read_only, self._isolation_level = autocommit, read_only, isolation
+        self._deferrable, self._begin_statement = deferrable, b""
+
+    def become_ready(self) -> None:
+        self._set(True)
+
+    def begin_block(self, *, read_only: bool, isolation: str | None) -> None:
+        self.state.in_block, self.state.ended = True, False
+        _, before, level, deferrable = self.settings
+        if isolation:
+            level = psycopg.IsolationLevel[isolation.upper().replace(" ", "_")]
+        self._set(False, read_only or before, level, deferrable)
+
+    def end_block(self, before: tuple[Any, ...]) -> None:
+        self.state.in_block = False
+        if not self.closed and not self.get_transaction_status():
+            self._set(*before)
+
+    def restore(self) -> str | None:
+        """Make it what the next borrower expects; tell why that cannot be done for nothing. psycopg never sends SET."""
+        if self.get_transaction_status():
+            return "lost" if self.closed else "left in a transaction"
+        if self._pipeline is not None:
+            return "left in a pipeline"
+        if self.state.altered:
+            return self.state.altered
+        self._set(True)
+        self.prepare_threshold = None
+        self.row_factory, self.server_cursor_factory = tuple_row, self.first_server_cursor
+        self._factory, self._adapters = self.watched, None
+        self._notice_handlers.clear()
+        self._notify_handlers.clear()
+        return None
+
+    def note_error(self, error: Told) -> None:
+        if error.pgcode == "25006" and not self.closed and not self.read_only:
+            self.state.altered = "read-only server"
+            self.state.on_standby = self.info.parameter_status("in_hot_standby") != "off"
+
+
+class PsycopgSession(Lent, psycopg.Connection[Any]):
+    """A connection that knows what its borrower did."""
+
+    watched = WatchedCursor
+    first_server_cursor = psycopg.ServerCursor
 
     def set_autocommit(self, value: bool) -> None:
         self.state.ended |= value and self.state.in_block
@@ -113,56 +173,11 @@ class PsycopgSession(psycopg.Connection[Any]):
                 self.wait(self._start_query())
         return super().transaction(*arguments, **options)
 
-    def become_ready(self) -> None:
-        super().set_autocommit(True)
-
-    def get_transaction_status(self) -> int:
-        return self.pgconn.transaction_status
-
-    @property
-    def settings(self) -> tuple[Any, ...]:
-        return (self.autocommit, self.read_only, self.isolation_level, self.deferrable)
-
-    def begin_block(self, *, read_only: bool, isolation: str | None) -> None:
-        self.state.in_block, self.state.ended = True, False
-        super().set_autocommit(False)
-        if read_only:
-            self.read_only = True
-        if isolation:
-            self.isolation_level = psycopg.IsolationLevel[isolation.upper().replace(" ", "_")]
-
     def commit_block(self) -> None:
         super().commit()
 
-    def plain_cursor(self) -> psycopg.Cursor[Any]:
+    def plain_cursor(self) -> Any:
         return psycopg.Cursor(self)
-
-    def end_block(self, before: tuple[Any, ...]) -> None:
-        self.state.in_block = False
-        if not self.closed and not self.get_transaction_status():
-            super().set_autocommit(before[0])
-            self.read_only, self.isolation_level, self.deferrable = before[1:]
-
-    def restore(self) -> str | None:
-        """Make it what the next borrower expects; tell why that cannot be done for nothing. psycopg never sends SET."""
-        if self.get_transaction_status():
-            return "lost" if self.closed else "left in a transaction"
-        if self._pipeline is not None:
-            return "left in a pipeline"
-        if self.state.altered:
-            return self.state.altered
-        super().set_autocommit(True)
-        self.read_only = self.isolation_level = self.deferrable = self.prepare_threshold = None
-        self.row_factory, self.server_cursor_factory = tuple_row, psycopg.ServerCursor
-        self._factory, self._adapters = WatchedCursor, None
-        self._notice_handlers.clear()
-        self._notify_handlers.clear()
-        return None
-
-    def note_error(self, error: _Told) -> None:
-        if error.pgcode == "25006" and not self.read_only:
-            self.state.altered = "read-only server"
-            self.state.on_standby = self.info.parameter_status("in_hot_standby") != "off"
 
 
 class PsycopgKeeper(Keeper):
@@ -182,7 +197,7 @@ class PsycopgKeeper(Keeper):
         """Lend the connection in autocommit. See `Keeper.connection`."""
         if read_only:
             return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
-        return _PsycopgLoan(self, context, cursor_factory)
+        return PsycopgLoan(self, context, cursor_factory)
 
     def run_transaction(
         self,
@@ -203,18 +218,18 @@ class PsycopgKeeper(Keeper):
                 ) as conn:
                     yield conn
             except psycopg.errors.Error as error:
-                if (error.sqlstate or "").startswith(("40", _READ_ONLY)):
-                    raise _Conflict.of(error) from error
+                if may_be_repeated(error):
+                    raise Conflict.of(error) from error
                 raise
 
         try:
             return self._repeater(read_only)._repeat(lend, work, context, read_only)
-        except _Conflict as conflict:
+        except Conflict as conflict:
             error = conflict.__cause__
         assert error is not None
         raise error
 
-    def _is_alive(self, conn: PsycopgSession) -> bool:
+    def _is_alive(self, conn: Lent) -> bool:
         for _ in range(3):
             if conn.closed:
                 return False
@@ -241,7 +256,7 @@ class PsycopgKeeper(Keeper):
         try:
             yield
         except psycopg.Error as error:
-            explained = self._explain(turn, _Told(error), committing=committing)
+            explained = self._explain(turn, Told(error), committing=committing)
             if error.sqlstate == "40003":
                 error.add_note("40003: whether the statement was completed is unknown")
             if explained is None:
@@ -249,10 +264,10 @@ class PsycopgKeeper(Keeper):
             raise explained from error
 
 
-class _PsycopgLoan(Loan):
+class PsycopgLoan(Loan):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
-            if isinstance(error, psycopg.Error) and self._ref is not None:
+            if self._explaining and isinstance(error, psycopg.Error) and self._ref is not None:
                 with self._keeper._explaining(self.outermost):
                     raise error
         except psycopg.Error:
@@ -261,7 +276,7 @@ class _PsycopgLoan(Loan):
             super().__exit__(None, None, None)
 
 
-class _Told:
+class Told:
     """An error of psycopg's with the names of psycopg2's."""
 
     def __init__(self, error: psycopg.Error) -> None:
@@ -272,26 +287,31 @@ class _Told:
         return self._text
 
 
-class _Conflict(TransactionRollbackError):  # noqa: N818  it is seen by nobody
-    """A deadlock or a serialization failure, by the name under which a keeper repeats it."""
+def may_be_repeated(error: psycopg.Error) -> bool:
+    """Tell whether a keeper is to judge an error of psycopg's."""
+    return (error.sqlstate or "").startswith(("40", _READ_ONLY))
+
+
+class Conflict(TransactionRollbackError):  # noqa: N818  it is seen by nobody
+    """A deadlock, a serialization failure or a standby's refusal, by the name under which a keeper repeats it."""
 
     pgcode = None
 
     @classmethod
-    def of(cls, error: psycopg.Error) -> _Conflict:
+    def of(cls, error: psycopg.Error) -> Conflict:
         made = cls(str(error))
         made.__dict__["pgcode"] = error.sqlstate
         return made
 
 
 @contextmanager
-def _watching(cursor: WatchedCursor, query: Any) -> Iterator[None]:
+def watching(cursor: Any, query: Any) -> Iterator[None]:
     conn = cursor.connection
-    assert isinstance(conn, PsycopgSession)
+    assert isinstance(conn, Lent)
     try:
         yield
     except psycopg.Error as error:
-        conn.note_error(_Told(error))
+        conn.note_error(Told(error))
         raise
     finally:
         if query.__class__ is not str or query not in _known:
@@ -307,25 +327,25 @@ _known: set[str] = set()
 
 
 @cache
-def _watched(factory: Any) -> Any:
+def _watched(watched: Any, factory: Any) -> Any:
     """Return a class of cursors like the one asked for, and watched."""
-    if issubclass(factory, WatchedCursor):
+    if issubclass(factory, watched):
         return factory
-    return type(factory.__name__, (WatchedCursor, factory), {"__module__": factory.__module__})
+    return type(factory.__name__, (watched, factory), {"__module__": factory.__module__})
 
 
 def _open_session(dsn: str) -> Any:
-    return _open(PsycopgSession, dsn)
+    return connect_by(lambda: PsycopgSession.connect(dsn, prepare_threshold=None))
 
 
 def _open_plain(dsn: str) -> Any:
-    return _open(psycopg.Connection, dsn)
+    return connect_by(lambda: psycopg.Connection.connect(dsn, prepare_threshold=None))
 
 
-def _open(kind: type[psycopg.Connection[Any]], dsn: str) -> Any:
+def connect_by(way: Callable[[], Any]) -> Any:
     """Connect where psycopg2.connect() would, with the error that the library reads; no frame of it is kept."""
     try:
-        return kind.connect(dsn, prepare_threshold=None)
+        return way()
     except psycopg.Error as error:
         text = str(error)
     raise psycopg2.OperationalError(text)

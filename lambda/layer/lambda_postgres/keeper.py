@@ -173,7 +173,7 @@ class Keeper:
         leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
         For work that does nothing but SQL.
         """
-        return self._repeat(
+        return self._repeater(read_only)._repeat(
             lambda: self.transaction(context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory),
             work,
             context,
@@ -254,11 +254,14 @@ class Keeper:
         if held is not None and held.in_transaction:
             return None
         if self._reader is None:
-            from .readers import reader_of  # noqa: PLC0415  for functions that have a reader and use it
-
             with self._making:
-                self._reader = self._reader or reader_of(self)
+                self._reader = self._reader or self._make_reader()
         return self._reader
+
+    def _make_reader(self) -> Reader:
+        from .readers import reader_of  # noqa: PLC0415  for functions that have a reader and use it
+
+        return reader_of(self)
 
     def _repeater(self, read_only: bool) -> Keeper:
         """Return the keeper whose loans decide what may be run again."""
@@ -468,37 +471,50 @@ class Keeper:
         context: Invocation | None,
         read_only: bool,
     ) -> T:
+        pause_after = self._repeating(context, read_only)
+        while True:
+            ended = on_standby = False
+            try:
+                with lend() as conn:
+                    try:
+                        return work(conn)
+                    except psycopg2.Error as error:
+                        conn.note_error(error)  # type: ignore[attr-defined]  # also of what no watched cursor sent
+                        raise
+                    finally:  # not later: once given back, the connection may be another thread's
+                        ended, on_standby = conn.state.ended, conn.state.on_standby  # type: ignore[attr-defined]
+            except (ConnectionLost, PoolExhausted, TransactionRollbackError, psycopg2.InternalError) as error:
+                pause = pause_after(error, ended, on_standby)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+    def _repeating(self, context: Invocation | None, read_only: bool) -> Callable[[Any, bool, bool], float | None]:
+        """Return what tells how long to wait before failed work is run again: None when it must not be."""
         outer = self._turns.held_here()
         inside = outer is not None
         in_transaction = outer is not None and outer.in_transaction
         began = time.monotonic()
         deadline = math.inf if context is None else began + _left(context) - _ANSWER_SECONDS
         attempt = 0
-        while True:
+
+        def pause_after(error: Any, ended: bool, on_standby: bool) -> float | None:
+            nonlocal attempt
             attempt += 1
-            ended = False
-            conn = None
-            try:
-                with lend() as conn:
-                    return work(conn)
-            except (ConnectionLost, PoolExhausted, TransactionRollbackError, psycopg2.InternalError) as error:
-                ended = conn is not None and conn.state.ended  # type: ignore[attr-defined]
-                pause = _jittered_pause(attempt)
-                if isinstance(error, ConnectionLost):
-                    again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
-                elif isinstance(error, PoolExhausted):
-                    again = attempt < _WORK_ATTEMPTS
-                elif error.pgcode == _READ_ONLY:
-                    # The loan's end has dropped the connection: the next attempt goes where the address leads now.
-                    on_standby = conn is not None and conn.state.on_standby  # type: ignore[attr-defined]
-                    again = (
-                        on_standby and not inside and time.monotonic() + pause < began + self._settings.retry_seconds
-                    )
-                else:
-                    again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
-                if not again or ended or in_transaction or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
+            pause = _jittered_pause(attempt)
+            if isinstance(error, ConnectionLost):
+                again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
+            elif isinstance(error, PoolExhausted):
+                again = attempt < _WORK_ATTEMPTS
+            elif error.pgcode == _READ_ONLY:
+                # The loan's end has dropped the connection: the next attempt goes where the address leads now.
+                again = on_standby and not inside and time.monotonic() + pause < began + self._settings.retry_seconds
+            else:
+                again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
+            refused = not again or ended or in_transaction or time.monotonic() + pause > deadline
+            return None if refused else pause
+
+        return pause_after
 
     @contextmanager
     def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> Iterator[None]:

@@ -69,7 +69,7 @@ class Reader(Keeper):
         """Lend the writer's connection when the reader cannot be reached."""
         with ExitStack() as stack:
             conn = None
-            if self._clock() >= self._away_until or self._turns.held_here() is not None:
+            if self._is_tried():
                 try:
                     conn = stack.enter_context(self._transaction(context, read_only, isolation, cursor_factory))
                 except LoginRefused:
@@ -79,6 +79,9 @@ class Reader(Keeper):
             if conn is None:
                 conn = stack.enter_context(self._writer._transaction(context, read_only, isolation, cursor_factory))
             yield conn
+
+    def _is_tried(self) -> bool:
+        return self._clock() >= self._away_until or self._turns.held_here() is not None
 
     def _fall_back(self, error: Error) -> None:
         self._away_until = self._clock() + _AWAY_SECONDS

@@ -180,7 +180,7 @@ class Session(connection):
 
     def note_error(self, error: Error) -> None:
         """See what a failed statement tells of the server, also when the borrower swallows its error."""
-        if error.pgcode == "25006" and not self.readonly:
+        if error.pgcode == "25006" and not self.closed and not self.readonly:
             # The writer until a failover: connect anew, where the name leads now.
             self.state.touched, self.state.altered = True, "read-only server"
             self.state.on_standby = self.info.parameter_status("in_hot_standby") != "off"

@@ -6,8 +6,11 @@ as soon as moto has it by itself: then delete it here.
 
 from local.aws.corrections import (
     alarms,
+    clusters,
     dashboards,
+    event_sources,
     functions,
+    http_apis,
     instances,
     key_policies,
     keys,
@@ -24,14 +27,17 @@ from local.aws.corrections import (
 )
 from local.aws.moto import Moto
 
-__all__ = ["correct", "functions", "logs", "parameters"]
+__all__ = ["clusters", "correct", "functions", "logs", "parameters"]
 
 _ROOMS = (
     instances,
     parameters,
+    clusters,
     proxies,
     network,
     functions,
+    event_sources,
+    http_apis,
     metrics,
     alarms,
     dashboards,

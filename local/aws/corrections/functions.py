@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from moto.awslambda import urls as lambda_urls
-from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
+from moto.awslambda.exceptions import GenericResourcNotFound, InvalidParameterValueException, LambdaClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction, LambdaStorage
 from moto.awslambda.responses import LambdaResponse
 from moto.ec2.models import ec2_backends
@@ -40,6 +40,7 @@ def correct(moto: Moto) -> None:
     functions_fall_idle(moto)
     functions_keep_what_they_were_given(moto)
     functions_know_their_vpc(moto)
+    aliases_have_policies_of_their_own(moto)
     functions_need_a_role_that_lambda_may_assume(moto)
     environment_variables_are_limited(moto)
     provisioned_concurrency_exists(moto)
@@ -83,6 +84,39 @@ def functions_keep_what_they_were_given(moto: Moto) -> None:
         if self.kept.get("DeadLetterConfig", {}).get("TargetArn"):
             configuration["DeadLetterConfig"] = self.kept["DeadLetterConfig"]
         return configuration
+
+
+def aliases_have_policies_of_their_own(moto: Moto) -> None:
+    """AddPermission with a qualifier grants the alias or version, by its ARN; GetPolicy shows what was granted there.
+
+    LDG access-control-resource-based. A statement's id is taken once (API reference: ResourceConflictException).
+    """
+
+    def target(backend: Any, name: str, qualifier: str | None) -> str:
+        base = ":".join(backend.get_function(name, qualifier).function_arn.split(":")[:7])
+        return f"{base}:{qualifier}" if qualifier else base
+
+    @moto.around(LambdaBackend, "add_permission")
+    def add(original: Method, self: Any, function_name: str, qualifier: str | None, raw: str) -> Any:
+        arn, wanted = target(self, function_name, qualifier), json.loads(raw).get("StatementId")
+        known = self.get_function(function_name).policy.statements
+        if any(one["Sid"] == wanted and one["Resource"] == arn for one in known):
+            message = (
+                f"The statement id ({wanted}) provided already exists. Please provide a new statement id, or remove"
+            )
+            raise ConflictError("ResourceConflictException", f"{message} the existing statement.")
+        statement = original(self, function_name, None, raw)
+        statement["Resource"] = arn
+        return statement
+
+    @moto.around(LambdaBackend, "get_policy")
+    def get(_: Method, self: Any, function_name: str, qualifier: str | None = None) -> Any:
+        arn, policy = target(self, function_name, qualifier), self.get_function(function_name).policy
+        here = [one for one in policy.statements if one["Resource"] == arn]
+        if not here:
+            raise GenericResourcNotFound
+        document = {"Version": "2012-10-17", "Id": "default", "Statement": here}
+        return json.dumps({"Policy": json.dumps(document), "RevisionId": policy.revision})
 
 
 def functions_know_their_vpc(moto: Moto) -> None:
@@ -322,9 +356,9 @@ def functions_leave_network_interfaces(moto: Moto) -> None:
         ec2 = ec2_backends[storage.account_id][storage.region_name]
         held, wanted = storage.interfaces, uses(storage)
         for use in set(held) - set(wanted):
-            interface, role = held[use]
-            if role_allows(role, "ec2:DeleteNetworkInterface", "*"):
-                del held[use]
+            interface, role = held.get(use, ("", ""))  # of functions deleted at once, each has a timer
+            if interface and role_allows(role, "ec2:DeleteNetworkInterface", "*"):
+                held.pop(use, None)
                 ec2.enis.pop(interface, None)
 
     for name in ("put_function", "publish_version", "del_function"):

@@ -44,7 +44,7 @@ def correct(moto: Moto) -> None:
     instances_have_a_resource_id_of_their_own(moto)
     instances_keep_what_they_were_given(moto)
     master_secrets_hold_the_given_user(moto)
-    versions_are_whole(moto)
+    versions_arewhole_version(moto)
     changes_wait_for_the_window(moto)
     storage_has_its_limits(moto)
     upgrades_need_a_group_of_the_new_family(moto)
@@ -113,7 +113,7 @@ def master_secrets_hold_the_given_user(moto: Moto) -> None:
         )
 
 
-def versions_are_whole(moto: Moto) -> None:
+def versions_arewhole_version(moto: Moto) -> None:
     """A version of which only the major number is given is reported with a minor one; none at all means a late one."""
 
     @moto.around(DBInstance, "__init__")
@@ -145,7 +145,7 @@ def changes_wait_for_the_window(moto: Moto) -> None:
         if "db_port_number" in given:
             given["port"] = given.pop("db_port_number")
         if "engine_version" in given:
-            given["engine_version"] = _whole(given["engine_version"], database.engine_version)
+            given["engine_version"] = whole_version(given["engine_version"], database.engine_version)
         waiting: dict[str, Any] = database.__dict__.setdefault("waiting", {})
         for name in [name for name in given if _waits(name, given[name], database)]:
             waiting.pop(name, None)
@@ -285,7 +285,7 @@ def _current(database: Any, name: str) -> Any:
     return getattr(database, {"new_db_instance_identifier": "db_instance_identifier"}.get(name, name))
 
 
-def _whole(version: str, current: str) -> str:
+def whole_version(version: str, current: str = "") -> str:
     """Return the version that RDS installs: its own choice, unless the instance has a minor one of this version."""
     if "." in version:
         return version

@@ -33,7 +33,7 @@ _OWN_DEFAULTS = {
 }
 
 # Those that a group of RDS can change, of PostgreSQL's context postmaster (pg_settings), and RDS's own.
-_STATIC = {
+STATIC = {
     "autovacuum_freeze_max_age",
     "autovacuum_max_workers",
     "autovacuum_multixact_freeze_max_age",
@@ -94,7 +94,7 @@ def groups_list_what_was_not_given(moto: Moto) -> None:
         default = {
             "ParameterName": name,
             "Source": source,
-            "ApplyType": "static" if name in _STATIC else "dynamic",
+            "ApplyType": "static" if name in STATIC else "dynamic",
             "ApplyMethod": "pending-reboot",
             "IsModifiable": True,
         }
@@ -128,7 +128,7 @@ def parameters_are_kept_as_rds_keeps_them(moto: Moto) -> None:
         changed = []
         for parameter in new_parameters:
             name, value = parameter["ParameterName"], str(parameter.get("ParameterValue", ""))
-            if name in _STATIC and parameter.get("ApplyMethod") == "immediate":
+            if name in STATIC and parameter.get("ApplyMethod") == "immediate":
                 raise InvalidParameterCombination("cannot use immediate apply method for static parameter")
             default = _GIVEN_BY_RDS.get(name, _OWN_DEFAULTS.get(name))
             if value != (self.parameters[name]["ParameterValue"] if name in self.parameters else default):
@@ -143,7 +143,7 @@ def parameters_are_kept_as_rds_keeps_them(moto: Moto) -> None:
         every = [{"ParameterName": name, "ApplyMethod": "pending-reboot"} for name in group.parameters]
         reset = every if self.params.get("ResetAllParameters") else self.params.get("Parameters", [])
         for parameter in reset:
-            if parameter["ParameterName"] in _STATIC and parameter.get("ApplyMethod") == "immediate":
+            if parameter["ParameterName"] in STATIC and parameter.get("ApplyMethod") == "immediate":
                 raise InvalidParameterCombination("cannot use immediate apply method for static parameter")
             group.parameters.pop(parameter["ParameterName"], None)
         _announce(group, reset)

@@ -24,6 +24,7 @@ def correct(moto: Moto) -> None:
     pools_keep_their_init_query(moto)
     deletion_of_an_instance_ends_its_registration(moto)
     only_a_registered_target_can_be_deregistered(moto)
+    targets_of_a_cluster_are_its_instances(moto)
 
 
 def proxies_can_be_modified(moto: Moto) -> None:
@@ -60,7 +61,7 @@ def proxies_can_be_modified(moto: Moto) -> None:
 
 
 def proxies_have_further_endpoints(moto: Moto) -> None:
-    """A proxy takes endpoints beside its default one. READ_ONLY works with clusters only, and this stack has none."""
+    """A proxy takes endpoints beside its default one. READ_ONLY is refused where the target is an instance."""
 
     def endpoints(backend: Any) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = backend.__dict__.setdefault("db_proxy_endpoints", {})
@@ -81,7 +82,9 @@ def proxies_have_further_endpoints(moto: Moto) -> None:
         proxy, name = backend.describe_db_proxies(params["DBProxyName"])[0], params["DBProxyEndpointName"]
         if name in endpoints(backend):
             raise RDSClientError("DBProxyEndpointAlreadyExistsFault", f"DB proxy endpoint {name} already exists.")
-        if params.get("TargetRole", "READ_WRITE") == "READ_ONLY":
+        targets = proxy.proxy_target_groups["default"].targets
+        role = params.get("TargetRole", "READ_WRITE")
+        if role == "READ_ONLY" and any(target.type == "RDS_INSTANCE" for target in targets):
             message = "RDS Proxy endpoints with the target role READ_ONLY are not supported for DB instances."
             raise RDSClientError("InvalidParameterValue", message)
         region, account = backend.region_name, backend.account_id
@@ -95,7 +98,7 @@ def proxies_have_further_endpoints(moto: Moto) -> None:
             "VpcSubnetIds": params["VpcSubnetIds"],
             "Endpoint": f"{name}.endpoint.{proxy.endpoint.split('.', 1)[1]}",
             "CreatedDate": utcnow(),
-            "TargetRole": "READ_WRITE",
+            "TargetRole": role,
             "IsDefault": False,
         }
         tags(backend)[endpoints(backend)[name]["DBProxyEndpointArn"]] = _Tagged(params.get("Tags", []))
@@ -150,7 +153,7 @@ def pools_keep_their_init_query(moto: Moto) -> None:
 
 
 def deletion_of_an_instance_ends_its_registration(moto: Moto) -> None:
-    """A deleted instance is no target any more, and one made under its name is not one by itself.
+    """A deleted instance or cluster is no target any more, and one made under its name is not one by itself.
 
     RDS User Guide, rds-proxy-events: RDS-EVENT-0214.
     """
@@ -158,10 +161,19 @@ def deletion_of_an_instance_ends_its_registration(moto: Moto) -> None:
     @moto.around(RDSBackend, "delete_db_instance")
     def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
         deleted = original(self, db_instance_identifier, *args, **kwargs)
-        for proxy in list(self.db_proxies.values()):
-            for group in list(proxy.proxy_target_groups.values()):
-                group.targets = [t for t in group.targets if t.rds_resource_id != db_instance_identifier]
+        forget(self, db_instance_identifier)
         return deleted
+
+    @moto.around(RDSBackend, "delete_db_cluster")
+    def delete_cluster(original: Method, self: Any, cluster_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        deleted = original(self, cluster_identifier, *args, **kwargs)
+        forget(self, cluster_identifier)
+        return deleted
+
+    def forget(backend: Any, identifier: str) -> None:
+        for proxy in list(backend.db_proxies.values()):
+            for group in list(proxy.proxy_target_groups.values()):
+                group.targets = [t for t in group.targets if t.rds_resource_id != identifier]
 
 
 def only_a_registered_target_can_be_deregistered(moto: Moto) -> None:
@@ -177,3 +189,42 @@ def only_a_registered_target_can_be_deregistered(moto: Moto) -> None:
                 message = f"DB proxy target {identifier} of DB proxy {name} not found."
                 raise RDSClientError("DBProxyTargetNotFoundFault", message)
         return original(self, **given)
+
+
+def targets_of_a_cluster_are_its_instances(moto: Moto) -> None:
+    """DescribeDBProxyTargets lists the instances of a tracked cluster with their roles and their health.
+
+    API reference, DBProxyTarget: Type, Role, TrackedClusterId. That the row of the cluster itself has no health is an
+    assumption: the API gives health to what clients are led to.
+    """
+
+    def described(target: Any, **changes: Any) -> dict[str, Any]:
+        return {
+            "Endpoint": target.endpoint,
+            "RdsResourceId": target.rds_resource_id,
+            "Port": target.port,
+            "Type": target.type,
+            **changes,
+        }
+
+    @moto.add(RDSResponse)
+    def describe_db_proxy_targets(self: Any) -> ActionResult:
+        rows = []
+        for target in self.backend.describe_db_proxy_targets(proxy_name=self.params["DBProxyName"]):
+            if target.type != "TRACKED_CLUSTER":
+                rows.append(described(target, Role="READ_WRITE", TargetHealth=target.target_health))
+                continue
+            rows.append(described(target))
+            rows += [
+                described(
+                    target,
+                    Endpoint=member.address,
+                    RdsResourceId=member.db_instance_identifier,
+                    Type="RDS_INSTANCE",
+                    TrackedClusterId=target.rds_resource_id,
+                    Role="READ_WRITE" if member.is_cluster_writer else "READ_ONLY",
+                    TargetHealth=target.target_health,
+                )
+                for member in self.backend.clusters[target.rds_resource_id].members
+            ]
+        return ActionResult({"Targets": rows})

@@ -6,10 +6,11 @@ import logging
 import threading
 from typing import Any
 
-from moto.rds.models import RDSBackend
+from moto.rds.models import DBInstanceClustered, RDSBackend
 
 from local.aws.account import Events, instance_of, proxy_of
 from local.aws.corrections import parameters
+from local.aws.hooks import clusters
 from local.aws.moto import Method, Moto
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ def hook(moto: Moto, events: Events) -> None:
     @moto.around(RDSBackend, "create_db_instance")
     def create(original: Method, self: Any, db_kwargs: Any) -> Any:
         database = original(self, db_kwargs)
+        if is_member(database):
+            return database
         try:
             events.instance_created(instance_of(database))
         except BaseException:
@@ -49,7 +52,7 @@ def hook(moto: Moto, events: Events) -> None:
     def modify_group(original: Method, self: Any, db_parameter_group_name: str, *args: Any, **kwargs: Any) -> Any:
         group = original(self, db_parameter_group_name, *args, **kwargs)
         for database in list(self.databases.values()):
-            if database.db_parameter_groups()[0] is group:
+            if not is_member(database) and database.db_parameter_groups()[0] is group:
                 events.instance_changed(instance_of(database))
         return group
 
@@ -60,9 +63,12 @@ def hook(moto: Moto, events: Events) -> None:
         database.status = "rebooting"
 
         def restart() -> None:
-            parameters.restart(database)
             try:
-                events.instance_restarted(instance_of(database))
+                if is_member(database):
+                    clusters.restart(events, database.cluster)
+                else:
+                    parameters.restart(database)
+                    events.instance_restarted(instance_of(database))
             except Exception:
                 _log.exception("%s does not start again", db_instance_identifier)
                 database.status = "incompatible-parameters"
@@ -75,6 +81,8 @@ def hook(moto: Moto, events: Events) -> None:
     @moto.around(RDSBackend, "delete_db_instance")
     def delete(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
         database = self.databases.get(db_instance_identifier)
+        if database is not None and is_member(database):
+            return original(self, db_instance_identifier, *args, **kwargs)
         view = instance_of(database) if database else None  # before its secret is gone
         served = [proxy for proxy in list(self.db_proxies.values()) if _targets(proxy, db_instance_identifier)]
         deleted = original(self, db_instance_identifier, *args, **kwargs)
@@ -100,8 +108,15 @@ def _hook_stops(moto: Moto, events: Events) -> None:
         return database
 
 
+def is_member(database: Any) -> bool:
+    """Tell whether an instance belongs to a cluster, whose server stands for it."""
+    return isinstance(database, DBInstanceClustered)
+
+
 def tell(events: Events, database: Any, starts: int) -> None:
-    """Tell of a change, and of a restart if there was one since `starts`."""
+    """Tell of a change, and of a restart if there was one since `starts`; of a member the cluster tells."""
+    if is_member(database):
+        return
     if database.starts == starts:
         events.instance_changed(instance_of(database))
     else:

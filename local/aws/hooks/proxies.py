@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from moto.rds.exceptions import DBInstanceNotFoundError
+from moto.rds.exceptions import DBClusterNotFoundError, DBInstanceNotFoundError, RDSClientError
 from moto.rds.models import DBProxyTarget, RDSBackend
 
 from local.aws.account import Events, proxy_of
@@ -29,6 +29,12 @@ def hook(moto: Moto, events: Events) -> None:
         for identifier in db_instance_identifiers:
             if identifier not in self.databases:
                 raise DBInstanceNotFoundError(identifier)
+        for identifier in kwargs.get("db_cluster_identifiers") or []:
+            if identifier not in self.clusters:
+                raise DBClusterNotFoundError(identifier)
+            if not self.clusters[identifier].members:  # hashicorp/terraform-provider-aws#19096
+                message = f"DB cluster {identifier} has no instance that is in [AVAILABLE, MODIFYING, BACKING_UP]."
+                raise RDSClientError("InvalidDBInstanceState", message)
         targets = original(self, db_proxy_name=db_proxy_name, db_instance_identifiers=db_instance_identifiers, **kwargs)
         try:
             changed(self, db_proxy_name, had_target=False)

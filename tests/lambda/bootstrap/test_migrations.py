@@ -133,7 +133,7 @@ def test_a_trusted_extension_needs_no_superuser(target: Any) -> None:
 def test_a_lock_that_is_not_to_be_had_fails_instead_of_stopping_traffic(
     target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrator, "_LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(migrator, "LOCK_TIMEOUT", "100ms")
     target.invoke()
     target.write("0002_column.sql", "ALTER TABLE users ADD COLUMN email text;")
     with contextlib.closing(target.connect()) as reader, reader.cursor() as cursor:

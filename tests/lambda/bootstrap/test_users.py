@@ -302,6 +302,7 @@ def test_master_user_is_never_made_an_application_user(target: Any) -> None:
         ("APPLICATION_SETTINGS", '{"a; b": "c"}', "APPLICATION_SETTINGS is malformed"),
         ("APPLICATION_SETTINGS", '{"TimeZone": "utc", "timezone": "utc"}', "timezone is given twice"),
         ("APPLICATION_SETTINGS", '{"Role": "app_master"}', "role cannot be set"),
+        ("PGCONNECT_TIMEOUT", "soon", "PGCONNECT_TIMEOUT is malformed"),
         ("FURTHER_USERS", "[]", "FURTHER_USERS is malformed"),
         ("FURTHER_USERS", '{"ada": {"access": "read", "auth": "ldap"}}', "'ldap' must be one of iam, password"),
         ("FURTHER_USERS", '{"ada": {"access": "write", "auth": "iam"}}', "must be read or migrate"),

@@ -23,9 +23,12 @@ from local.credentials import Credentials
 from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
+    import pytest
+
     from local.certificates import Certificates
 
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
+READER = "app.cluster-ro-abcdefghijkl.eu-central-1.rds.amazonaws.com"
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
 FUNCTION_KEY = ("AKIDEXAMPLE", "canary-secret-access-key", "canary-session-token")
 FUNCTION = Credentials(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
@@ -221,3 +224,14 @@ class Clock:
 
     def __call__(self) -> float:
         return time.time() + self.offset
+
+
+def insert(conn: Any) -> None:
+    with conn.cursor() as cursor:
+        cursor.execute("INSERT INTO ledger VALUES (gen_random_uuid(), 1)")
+
+
+def events(capsys: pytest.CaptureFixture[str], name: str) -> list[dict[str, Any]]:
+    """Return the lines of the log that tell of one kind of event."""
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    return [line for line in lines if line["event"] == name]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import uuid
 
@@ -124,6 +125,38 @@ def test_work_that_committed_itself_is_not_run_again_after_a_conflict(keeper, ro
         "the work ended its transaction itself, so some of it may have been committed; it is not run again"
     ]
     assert rows() == 1
+
+
+@pytest.mark.parametrize("failure", [CONFLICT, FULL])
+def test_what_the_work_committed_is_not_forgotten_when_another_thread_has_the_connection_at_once(
+    keeper, rows, failure, monkeypatch
+):
+    """Its transaction begins on the same connection, before the first thread has read what its own work did."""
+
+    def work(conn):
+        runs.append(1)
+        by_method(conn)
+        conn.cursor().execute(failure)
+
+    def other():
+        with lend() as conn:
+            conn.cursor().execute("SELECT 1")
+
+    @contextlib.contextmanager
+    def lend_and_lose_the_race(*arguments, **options):
+        try:
+            with lend(*arguments, **options) as conn:
+                yield conn
+        finally:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+
+    runs, lend = [], keeper.transaction
+    monkeypatch.setattr(keeper, "transaction", lend_and_lose_the_race)
+    with pytest.raises((PoolExhausted, psycopg2.errors.SerializationFailure)):
+        keeper.run_transaction(work)
+    assert (runs, rows()) == ([1], 1)
 
 
 @pytest.mark.parametrize("end", ENDINGS)

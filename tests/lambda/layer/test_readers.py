@@ -1,86 +1,30 @@
-"""Read-only work on a real hot standby, and a failover to it: nothing is lost, nothing is doubled."""
+"""Read-only work on a real hot standby."""
 
 # ruff: noqa: PT012  a loan and what happens in it are one promise
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
-import time
+from contextlib import nullcontext
 
 import psycopg2
 import pytest
-from lambda_postgres import CannotConnect, CannotLend, ConnectionLost, Keeper, LoginRefused, PoolExhausted
-from lambda_postgres.log import Log
+from lambda_postgres import CannotConnect, CannotLend, ConnectionLost, LoginRefused, PoolExhausted
 
 from local.loop import LoopThread
 from local.postgres.instance_listener import InstanceListener
-from local.postgres.server import PostgresServer, free_port
+from local.postgres.server import free_port
 from tests.local.data_plane import SmallDirectory
 
-from .support import FUNCTION, HOST, Relay, packets_can_be_dropped, set_password, start_server, terminate_backends
-from .writers import Invocation, Ledger, rows_kept, write
+from .support import FUNCTION, HOST, READER, events, insert, set_password, terminate_backends
+from .writers import Invocation
 
-READER = "app.cluster-ro-abcdefghijkl.eu-central-1.rds.amazonaws.com"
-WRITE = "INSERT INTO ledger VALUES (gen_random_uuid(), 1)"
 FULL = "DO $$BEGIN RAISE EXCEPTION 'Timed-out waiting to acquire database connection' USING ERRCODE = '08000'; END$$"
 
 
-@pytest.fixture(scope="module")
-def pair(certificates):
-    """Run a primary and its standby; a failover changes their places."""
-    servers = [start_server("writer", certificates)]
-    try:
-        servers.append(
-            PostgresServer.start_standby(
-                servers[0], name="reader", host_name=READER, other_host_names=[HOST], certificates=certificates
-            )
-        )
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()
-
-
 @pytest.fixture
-def server(pair, secrets):
-    primary = pair[0]
-    set_password(primary, secrets.password)
-    with primary.administrator("app") as cursor:
-        cursor.execute("TRUNCATE ledger")
-    yield primary
-    terminate_backends(primary)
-
-
-@pytest.fixture
-def standby(pair, server):
-    standby = pair[1]
-    standby.catch_up(server)
-    yield standby
-    if not standby.running:
-        standby.resume(max_connections=server.max_connections)
-    terminate_backends(standby)
-
-
-@pytest.fixture
-def both(settings, standby):
-    """Settings of a function with a reader."""
-    return settings._replace(reader_host=READER, reader_port=standby.port)
-
-
-@pytest.fixture
-def keepers(clock):
-    """Make keepers that are closed at the end."""
-    made = []
-
-    def make(settings):
-        made.append(Keeper(settings, log=Log(metrics=False), clock=clock))
-        return made[-1]
-
-    yield make
-    for keeper in made:
-        keeper.close()
+def shared_server(pair):
+    return pair[0]
 
 
 @pytest.fixture
@@ -102,20 +46,10 @@ def count(conn):
     return ask(conn, "SELECT count(*) FROM ledger")[0]
 
 
-def insert(conn):
-    with conn.cursor() as cursor:
-        cursor.execute(WRITE)
-
-
 def sessions(server):
     with server.administrator() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
         return cursor.fetchone()[0]
-
-
-def events(capsys, name):
-    lines = map(json.loads, capsys.readouterr().out.splitlines())
-    return [line for line in lines if line["event"] == name]
 
 
 def test_read_only_work_goes_to_the_reader_which_is_connected_on_first_use(keeper, server, standby):
@@ -242,7 +176,9 @@ def test_lines_and_messages_name_no_endpoint_where_there_is_but_one(keepers, set
     assert "endpoint" not in line
 
 
-def test_read_only_work_that_lost_its_reader_is_run_again(keeper, standby):
+@pytest.mark.parametrize("inside", [False, True])
+def test_read_only_work_that_lost_its_reader_is_run_again(keeper, standby, inside):
+    """Also inside a loan of the writer, which is another connection."""
     seen = []
 
     def read(conn):
@@ -251,7 +187,8 @@ def test_read_only_work_that_lost_its_reader_is_run_again(keeper, standby):
             terminate_backends(standby)
         return is_reader(conn)
 
-    assert keeper.run_transaction(read, Invocation(), read_only=True)
+    with keeper.connection() if inside else nullcontext():
+        assert keeper.run_transaction(read, Invocation(), read_only=True)
     assert len({pid for _, pid in seen}) == 2
 
 
@@ -306,140 +243,3 @@ def test_a_proxy_without_a_reader_to_give_counts_as_a_reader_that_fails(keepers,
         keepers(both).run_transaction(read, read_only=True)
     assert caught.value.endpoint == "reader"
     assert keepers(both._replace(reader_fallback=True)).run_transaction(read, read_only=True) == "read"
-
-
-class Failover:
-    """A writer, a standby of it, and the address of the writer, which a failover moves."""
-
-    def __init__(self, old, new):
-        self.old, self.new = old, new
-        self.address = Relay(old.port)
-
-    def promote(self):
-        """Stop the writer, promote the standby, let the old writer follow it; the address is for the test to move."""
-        self.old.halt()
-        self.new.promote()
-        self.old.follow(self.new)
-
-    def move_address(self):
-        self.address.target_port = self.new.port
-
-
-@pytest.fixture
-def failover(pair, standby):
-    failover = Failover(pair[0], standby)
-    yield failover
-    failover.address.close()
-    pair.reverse()
-
-
-def test_a_failover_under_load_loses_and_doubles_nothing(failover, settings):
-    """Every connection is half-open; for a while the address leads to the old writer, which is a standby now."""
-    ledger, stop = Ledger(), threading.Event()
-    base = settings._replace(port=failover.address.port)
-    both = base._replace(reader_host=READER, reader_port=failover.new.port)
-    writers = [
-        threading.Thread(target=write, args=(each, ledger, stop, number))
-        for number, each in enumerate((base, base, both, both))
-    ]
-    for writer in writers:
-        writer.start()
-    try:
-        _await_more(ledger, 40)
-        if packets_can_be_dropped():
-            failover.address.drop_packets()
-        failover.promote()
-        time.sleep(0.5)
-        failover.move_address()
-        _await_more(ledger, 40)
-    finally:
-        stop.set()
-        for writer in writers:
-            writer.join()
-    told = ledger.compare(rows_kept(failover.new))
-    assert (told["lost"], told["doubled"], told["kept_though_refused"]) == (0, 0, 0), told
-    if packets_can_be_dropped():
-        assert told["refused"] + told["in_doubt"] > 0, "no writer met the failover"
-
-
-def _await_more(ledger, rows):
-    wanted, deadline = ledger.acknowledged + rows, time.monotonic() + 30
-    while ledger.acknowledged < wanted:
-        assert time.monotonic() < deadline, "no writer goes on"
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("with_reader", [True, False])
-def test_one_invocation_survives_a_failover_whose_address_moves_late(failover, keepers, settings, with_reader, capsys):
-    """A writer that is a standby refuses the write: nothing was kept, so the work is run again elsewhere."""
-    settings = settings._replace(port=failover.address.port)
-    if with_reader:
-        settings = settings._replace(reader_host=READER, reader_port=failover.new.port)
-    keeper = keepers(settings)
-    keeper.run_transaction(insert)
-    failover.promote()
-    capsys.readouterr()
-    with pytest.raises(CannotConnect if with_reader else psycopg2.errors.ReadOnlySqlTransaction) as caught:
-        keepers(settings._replace(retry_seconds=0)).run_transaction(insert)
-    assert (caught.value.sqlstate if with_reader else caught.value.pgcode) == "25006"
-    threading.Timer(0.7, failover.move_address).start()
-    keeper.run_transaction(insert, Invocation())
-    assert sum(rows_kept(failover.new).values()) == 2
-    written = capsys.readouterr().out
-    if with_reader:  # found out while connecting: transaction() and connection() gain by it too
-        assert "this server is a standby" in written
-    else:
-        assert '"reason": "read-only server"' in written
-
-
-def test_a_role_that_may_only_read_is_told_so_at_once(keepers, settings, server):
-    with server.administrator() as cursor:
-        cursor.execute("ALTER ROLE app SET default_transaction_read_only = on")
-    try:
-        began = time.monotonic()
-        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-            keepers(settings).run_transaction(insert, Invocation())
-        assert time.monotonic() - began < 2
-    finally:
-        with server.administrator() as cursor:
-            cursor.execute("ALTER ROLE app RESET ALL")
-
-
-@pytest.mark.parametrize("meanwhile", ["refused", "mute"])
-def test_a_server_that_resumes_late_is_waited_for_and_the_log_says_why(keepers, settings, relay, meanwhile, capsys):
-    relay.stop_listening()
-    mute = socket.create_server(("127.0.0.1", relay.port)) if meanwhile == "mute" else None
-
-    def resume():
-        if mute is not None:
-            mute.close()
-        relay.listen()
-
-    timer = threading.Timer(2.5, resume)
-    timer.start()
-    try:
-        keeper = keepers(settings._replace(port=relay.port, connect_timeout_seconds=2, retry_seconds=60))
-        keeper.run_transaction(insert, Invocation())
-    finally:
-        timer.join()
-    *failed, line = map(json.loads, capsys.readouterr().out.splitlines())
-    assert ("Connection refused" if meanwhile == "refused" else "timeout expired") in failed[0]["cause"]
-    assert (line["event"], line["attempt"]) == ("connected", len(failed) + 1)
-    assert line["waited_milliseconds"] > 2000
-    assert line["why"] == failed[-1]["cause"]
-
-
-def test_one_attempt_that_took_long_says_so(keepers, settings, relay, capsys, monkeypatch):
-    monkeypatch.setattr("lambda_postgres.keeper._SLOW_MILLISECONDS", 300)
-    relay.stop_listening()
-    with socket.create_server(("127.0.0.1", relay.port)) as slow:
-
-        def answer_late():
-            client, _ = slow.accept()
-            time.sleep(0.4)
-            relay.adopt(client)
-
-        threading.Thread(target=answer_late, daemon=True).start()
-        keepers(settings._replace(port=relay.port)).run_transaction(insert, Invocation())
-    (line,) = events(capsys, "connected")
-    assert (line["attempt"], line["why"][:19]) == (1, "no answer until now")

@@ -11,20 +11,27 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from lambda_postgres import psycopg
+from lambda_postgres import psycopg, psycopg_async
 
 ROOT = Path(__file__).parents[4]
 EXAMPLES = sorted((ROOT / "examples" / "frameworks").glob("*/handler.py"))
 LAYER, FRAMEWORKS = ROOT / "lambda" / "layer", ROOT / "lambda" / "frameworks"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", (FRAMEWORKS / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+EVENT = {
+    "version": "2.0",
+    "rawPath": "/users",
+    "headers": {},
+    "requestContext": {"requestId": "r-1", "stage": "$default", "http": {"method": "GET", "path": "/users"}},
+}
 _RUN = """
 import json, lambda_postgres, sys
 lambda_postgres.__path__.append(sys.argv[1])
 import handler
 class Context:
-    aws_request_id = "1"
+    aws_request_id = function_name = invoked_function_arn = "1"
+    memory_limit_in_mb = 256
     def get_remaining_time_in_millis(self): return 30000
-print(json.dumps([handler.handler({}, Context()) for _ in range(3)]))
+print(json.dumps([handler.handler(json.loads(sys.argv[2]), Context()) for _ in range(3)]))
 """
 
 
@@ -40,9 +47,11 @@ def test_an_example_answers_through_the_proxy_without_a_pin(example, proxied, pr
         "PGSSLROOTCERT": proxied.ca_file,
         "DB_AUTH": "iam",
         "AWS_REGION": proxied.region,
+        "DB_LOG_LEVEL": "DEBUG",
+        "POWERTOOLS_METRICS_NAMESPACE": "shop",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, str(FRAMEWORKS / "lambda_postgres")],
+        [sys.executable, "-c", _RUN, str(FRAMEWORKS / "lambda_postgres"), json.dumps(EVENT)],
         env=environment,
         capture_output=True,
         text=True,
@@ -55,6 +64,12 @@ def test_an_example_answers_through_the_proxy_without_a_pin(example, proxied, pr
         assert answer["statusCode"] == 200
         assert [user["name"] for user in json.loads(answer["body"])] == [f"user {number}" for number in range(1, 11)]
     assert proxy.metrics().pins == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+    assert [line["event"] for line in lines if "event" in line] == ["connected"]
+    told = [line["correlation_id"] for line in lines if line.get("message") == "users listed"]
+    assert told == (["r-1"] * 3 if example.parent.name == "powertools" else [])
+    assert "X-Amz-" not in done.stdout + done.stderr
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
 
 
 def test_a_plain_cold_start_imports_nothing_of_it():
@@ -83,7 +98,9 @@ def test_both_layers_have_no_file_of_one_name():
 
 
 @pytest.mark.usefixtures("public")
-@pytest.mark.parametrize("block", [block for block in BLOCKS if "def handler" in block], ids=["sqlalchemy", "psycopg"])
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if "def handler" in block], ids=["sqlalchemy", "psycopg", "psycopg_async"]
+)
 def test_the_code_of_the_page_runs(block):
     namespace = {}
     try:
@@ -92,6 +109,7 @@ def test_the_code_of_the_page_runs(block):
         assert namespace["handler"]({}, context)
     finally:
         psycopg._keeper.cache_clear()
+        psycopg_async._keeper.cache_clear()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)

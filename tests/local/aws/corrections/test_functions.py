@@ -1,5 +1,7 @@
 """local/aws/corrections/functions.py: as AWS documents it, where stock moto does not yet."""
 
+import json
+import threading
 import time
 
 import pytest
@@ -162,6 +164,26 @@ def test_lambda_deletes_the_interface_in_the_end(account):
     account.ec2.delete_security_group(GroupId=group)
 
 
+def test_functions_that_are_deleted_at_once_release_each_interface_once(account, monkeypatch):
+    def allows_in_the_end(*arguments):
+        allowed = role_allows(*arguments)
+        time.sleep(0.3)  # both timers are between looking and deleting
+        return allowed
+
+    role_allows = functions.role_allows
+    monkeypatch.setattr(functions, "INTERFACE_SECONDS", 0.2)
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    names = ("first", "second")
+    groups = [_in_the_vpc(account, name, account.role(name, INTERFACES)) for name in names]
+    monkeypatch.setattr(functions, "role_allows", allows_in_the_end)
+    for name in names:
+        getattr(account, "lambda").delete_function(FunctionName=name)
+    await_that(lambda: not any(_interfaces(account, group) for group in groups), seconds=60)
+    time.sleep(0.7)
+    assert failed == []
+
+
 def test_a_published_version_keeps_its_interface(account):
     client = getattr(account, "lambda")
     group = _in_the_vpc(account, "published", account.role("published", INTERFACES), Publish=True)
@@ -185,3 +207,74 @@ def test_an_interface_stays_when_the_permission_went_first(account):
     time.sleep(1.5)
     with pytest.raises(ClientError, match="DependencyViolation"):
         account.ec2.delete_security_group(GroupId=group)
+
+
+def fed(aws, name, *actions, timeout=30, visibility=30):
+    """A queue and a function with an alias, whose role may do this with the queue."""
+    queue = f"arn:aws:sqs:us-east-1:123456789012:{name}"
+    aws.sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(visibility)})
+    role = aws.role(f"{name}-polls", *([allow([f"sqs:{action}" for action in actions], queue)] if actions else []))
+    aws.function(name, Role=role, Timeout=timeout, Publish=True)
+    client = getattr(aws, "lambda")
+    alias = client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")["AliasArn"]
+    return client, {"EventSourceArn": queue, "FunctionName": alias}
+
+
+POLLS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+
+
+def test_mapping_is_of_the_alias_and_described_as_it_was_made(aws):
+    client, given = fed(aws, "mapped", *POLLS)
+    made = client.create_event_source_mapping(**given, ScalingConfig={"MaximumConcurrency": 2})
+    found = client.get_event_source_mapping(UUID=made["UUID"])
+    assert (found["FunctionArn"], found["ScalingConfig"]) == (given["FunctionName"], {"MaximumConcurrency": 2})
+    client.delete_event_source_mapping(UUID=made["UUID"])
+
+
+def test_mapping_is_refused_when_messages_are_visible_before_the_function_s_end(aws):
+    client, given = fed(aws, "impatient", *POLLS, timeout=31)
+    with pytest.raises(ClientError, match="Queue visibility timeout: 30 seconds is less than Function timeout: 31 sec"):
+        client.create_event_source_mapping(**given)
+
+
+@pytest.mark.parametrize("lacking", POLLS)
+def test_mapping_is_refused_to_a_role_that_may_not_poll(aws, lacking):
+    client, given = fed(aws, f"without-{lacking}", *(action for action in POLLS if action != lacking))
+    with pytest.raises(ClientError, match=f"does not have permissions to call {lacking} on SQS"):
+        client.create_event_source_mapping(**given)
+
+
+def test_mapping_with_a_large_batch_needs_a_window(aws):
+    client, given = fed(aws, "large", *POLLS)
+    with pytest.raises(ClientError, match="Maximum batch window in seconds must be greater than 0"):
+        client.create_event_source_mapping(**given, BatchSize=11)
+
+
+def test_queue_feeds_a_function_once(aws):
+    client, given = fed(aws, "twice", *POLLS)
+    made = client.create_event_source_mapping(**given)
+    with pytest.raises(ClientError, match=f"already exists. Please update or delete.*{made['UUID']}"):
+        client.create_event_source_mapping(**given)
+    client.delete_event_source_mapping(UUID=made["UUID"])
+
+
+def test_alias_has_a_policy_of_its_own(aws):
+    client = getattr(aws, "lambda")
+    aws.function("aliased", Publish=True)
+    alias = client.create_alias(FunctionName="aliased", Name="live", FunctionVersion="1")["AliasArn"]
+    given = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"}
+    client.add_permission(FunctionName="aliased", StatementId="front", Qualifier="live", **given)
+    client.add_permission(FunctionName="aliased", StatementId="whole", **given)
+    policy = json.loads(client.get_policy(FunctionName="aliased", Qualifier="live")["Policy"])
+    assert [(one["Sid"], one["Resource"]) for one in policy["Statement"]] == [("front", alias)]
+    with pytest.raises(ClientError, match="already exists"):
+        client.add_permission(FunctionName="aliased", StatementId="front", Qualifier="live", **given)
+
+
+def test_queue_describes_its_redrive_policy_as_it_was_given(aws):
+    aws.sqs.create_queue(QueueName="kept-aside")
+    arn = "arn:aws:sqs:us-east-1:123456789012:kept-aside"
+    given = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":5}}'
+    url = aws.sqs.create_queue(QueueName="redriven", Attributes={"RedrivePolicy": given})["QueueUrl"]
+    found = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert found["RedrivePolicy"] == given

@@ -28,6 +28,8 @@ def test_proxy_endpoint_lives_from_create_to_delete(aws):
 
 def test_read_only_endpoint_is_refused_on_an_instance(aws):
     subnets = aws.proxy("reader")["VpcSubnetIds"]
+    aws.instance("read")
+    aws.rds.register_db_proxy_targets(DBProxyName="reader", DBInstanceIdentifiers=["read"])
     with pytest.raises(ClientError, match="READ_ONLY are not supported"):
         aws.rds.create_db_proxy_endpoint(
             DBProxyName="reader", DBProxyEndpointName="ro", VpcSubnetIds=subnets, TargetRole="READ_ONLY"

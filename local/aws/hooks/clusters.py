@@ -1,0 +1,86 @@
+"""Clusters: the first member starts a server, which stands for all members; the cluster's end stops it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.rds.models import RDSBackend
+
+from local.aws.account import Events, cluster_of, proxy_of
+from local.aws.corrections import clusters
+from local.aws.moto import Method, Moto
+
+
+def hook(moto: Moto, events: Events) -> None:
+    """Tell of clusters that get their first member, change, are copied and go."""
+
+    @moto.around(RDSBackend, "create_db_instance")
+    def create(original: Method, self: Any, db_kwargs: Any) -> Any:
+        cluster = self.clusters.get(db_kwargs.get("db_cluster_identifier") or "")
+        if cluster is None:
+            return original(self, db_kwargs)
+        first = not getattr(cluster, "serves", False)
+        member = original(self, db_kwargs)
+        if first:
+            try:
+                events.instance_created(cluster_of(cluster))
+            except BaseException:
+                self.databases.pop(member.db_instance_identifier)
+                raise
+            cluster.serves = True
+        return member
+
+    @moto.around(RDSBackend, "modify_db_cluster")
+    def modify(original: Method, self: Any, kwargs: Any) -> Any:
+        answer = original(self, kwargs)
+        changed(self, kwargs.get("new_db_cluster_identifier") or kwargs["db_cluster_identifier"])
+        return answer
+
+    @moto.around(RDSBackend, "modify_db_cluster_parameter_group")
+    def modify_group(original: Method, self: Any, db_cluster_parameter_group_name: str, given: Any) -> Any:
+        group = original(self, db_cluster_parameter_group_name, given)
+        for identifier, cluster in list(self.clusters.items()):
+            if cluster.parameter_group == group.name:
+                changed(self, identifier)
+        return group
+
+    @moto.around(RDSBackend, "create_db_cluster_snapshot")
+    def take_snapshot(original: Method, self: Any, *args: Any, **kwargs: Any) -> Any:
+        snapshot = original(self, *args, **kwargs)
+        if snapshot.snapshot_type == "manual" and getattr(snapshot.cluster, "serves", False):
+            cluster = self.clusters[snapshot.cluster.db_cluster_identifier]
+            snapshot.content = events.snapshot_taken(getattr(cluster, "going", None) or cluster_of(cluster))
+        return snapshot
+
+    @moto.around(RDSBackend, "delete_db_cluster")
+    def delete(original: Method, self: Any, cluster_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        cluster = self.clusters.get(cluster_identifier)
+        view = None
+        if cluster is not None and getattr(cluster, "serves", False):
+            view = cluster.going = cluster_of(cluster)  # before its secret is gone, which moto deletes first
+        served = [
+            proxy
+            for proxy in list(self.db_proxies.values())
+            if any(t.rds_resource_id == cluster_identifier for t in proxy.proxy_target_groups["default"].targets)
+        ]
+        try:
+            deleted = original(self, cluster_identifier, *args, **kwargs)
+        finally:
+            if cluster is not None:
+                cluster.going = None
+        for proxy in served:
+            events.proxy_changed(proxy_of(proxy))
+        if view is not None:
+            events.instance_deleted(view)
+        return deleted
+
+    def changed(backend: Any, identifier: str) -> None:
+        cluster = backend.clusters[identifier]
+        if getattr(cluster, "serves", False):
+            events.instance_changed(cluster_of(cluster))
+
+
+def restart(events: Events, cluster: Any) -> None:
+    """Restart the server with the parameters of the cluster's group."""
+    clusters.restart(cluster)
+    events.instance_restarted(cluster_of(cluster))

@@ -1,0 +1,13 @@
+# Keeps the first name, because AWS cannot rename in place what is named after it.
+resource "terraform_data" "name" {
+  input = var.name
+
+  lifecycle {
+    ignore_changes = [input]
+
+    postcondition {
+      condition     = self.output == var.name
+      error_message = "name cannot change: this cluster was made as ${self.output}, not ${var.name}. Set it back. For another name deploy a new environment beside this one, move the data, then destroy this one."
+    }
+  }
+}

@@ -1,0 +1,175 @@
+"""Both roots on Aurora, applied beside each other on one stack, invoked, failed over and destroyed."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import Stack
+from tests import plans
+from tests.local.deployment import OUTPUT
+from tools.await_target import await_target
+
+NAMES = ("aurora", "aurora-dev")
+
+
+@dataclass
+class Root:
+    """One of the roots, in a copy of the tree, and what it showed."""
+
+    name: str
+    stack: Stack = field(repr=False)
+    folder: Path
+    relay: plans.Relay = field(repr=False)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    answer: Any = None
+    variables: dict[str, str] = field(default_factory=dict)
+    second_plan: str = ""
+    left: list[str] = field(default_factory=list)
+
+    def live(self) -> None:
+        self.terraform("get")
+        self.terraform("apply", "-auto-approve")
+        self.outputs = {name: o["value"] for name, o in json.loads(self.terraform("output", "-json")).items()}
+        if "proxy" in self.outputs:
+            await_target(self.stack.client("rds"), self.outputs["proxy"], timeout_seconds=60)
+        self.answer = self.invoke()
+        configuration = self.stack.client("lambda").get_function_configuration(
+            FunctionName=self.outputs["function_arn"]
+        )
+        self.variables = configuration["Environment"]["Variables"]
+        self.second_plan = self.terraform("plan")
+
+    def destroy(self) -> None:
+        unprotected = ["-var=deletion_protection=false"] if self.name == "aurora" else []
+        if unprotected:
+            self.terraform("apply", "-auto-approve", "-refresh=false", *unprotected)
+        self.terraform("destroy", "-auto-approve", "-refresh=false", *unprotected)
+        state = json.loads((self.folder / "terraform.tfstate").read_text())
+        self.left = [resource["type"] for resource in state["resources"]]
+
+    def invoke(self) -> Any:
+        answer = self.stack.client("lambda").invoke(FunctionName=self.outputs["function_arn"], Payload=b"{}")
+        payload = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, payload
+        return payload
+
+    def terraform(self, command: str, *options: str) -> str:
+        done = subprocess.run(
+            ["terraform", command, *options, *([] if "-json" in options else ["-no-color"])],
+            cwd=self.folder, env=self.stack.environment() | self.relay.variables, text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{self.name}: {command}\n{done.stdout[-3000:]}{done.stderr}"
+        return done.stdout
+
+
+@dataclass
+class Seen:
+    """What the roots showed, by name, and what the account said between."""
+
+    roots: dict[str, Root]
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    writers: list[str] = field(default_factory=list)
+    after_failover: Any = None
+    refused: str = ""
+    snapshots: list[str] = field(default_factory=list)
+    left_in_account: list[Any] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    assert (OUTPUT / "function.zip").exists(), "Run make package first."
+    tree = tmp_path_factory.mktemp("tree")
+    for name in NAMES:
+        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*")
+        shutil.copytree(plans.ROOT / "examples" / name, tree / "examples" / name, ignore=ignored)
+    for name in ("modules", "build"):
+        (tree / name).symlink_to(plans.ROOT / name)
+    with Stack(tmp_path_factory.mktemp("stack")) as stack, ThreadPoolExecutor() as threads:
+        roots = {
+            name: Root(name, stack, folder, plans.relay(stack.environment(), folder))
+            for name, folder in ((name, tree / "examples" / name) for name in NAMES)
+        }
+        list(threads.map(Root.live, roots.values()))
+        yield _story(stack, threads, Seen(roots))
+
+
+def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
+    rds, prod = stack.client("rds"), seen.roots["aurora"]
+    seen.targets = rds.describe_db_proxy_targets(DBProxyName=prod.outputs["proxy"])["Targets"]
+    seen.writers.append(_writer(rds))
+    rds.failover_db_cluster(DBClusterIdentifier="app-aurora")
+    seen.writers.append(_writer(rds))
+    seen.after_failover = prod.invoke()
+    try:
+        rds.delete_db_cluster(DBClusterIdentifier="app-aurora", SkipFinalSnapshot=True)
+    except rds.exceptions.ClientError as error:
+        seen.refused = str(error)
+    list(threads.map(Root.destroy, seen.roots.values()))
+    seen.snapshots = [
+        snapshot["DBClusterSnapshotIdentifier"]
+        for snapshot in rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
+    ]
+    seen.left_in_account = [
+        *stack.client("lambda").list_functions()["Functions"],
+        *rds.describe_db_proxies()["DBProxies"],
+        *rds.describe_db_clusters()["DBClusters"],
+        *rds.describe_db_instances()["DBInstances"],
+        *stack.running(),
+    ]
+    return seen
+
+
+def _writer(rds: Any) -> str:
+    [cluster] = rds.describe_db_clusters(DBClusterIdentifier="app-aurora")["DBClusters"]
+    [writer] = [m["DBInstanceIdentifier"] for m in cluster["DBClusterMembers"] if m["IsClusterWriter"]]
+    return str(writer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_function_reads_what_the_migration_wrote(seen: Seen, name: str) -> None:
+    assert seen.roots[name].answer["statusCode"] == 200
+    assert json.loads(seen.roots[name].answer["body"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_plan_is_empty(seen: Seen, name: str) -> None:
+    assert "No changes." in seen.roots[name].second_plan
+
+
+def test_the_function_is_told_where_the_readers_are(seen: Seen) -> None:
+    variables = seen.roots["aurora"].variables
+    assert variables["PGHOST"] == seen.roots["aurora"].outputs["connection"]["host"]
+    assert variables["PGHOST_READER"] == seen.roots["aurora"].outputs["reader_connection"]["host"]
+    assert variables["PGHOST_READER"] != variables["PGHOST"]
+    assert "PGHOST_READER" not in seen.roots["aurora-dev"].variables
+
+
+def test_proxy_tracks_the_cluster_and_lists_its_instances(seen: Seen) -> None:
+    assert sorted((target["Type"], target.get("Role", "")) for target in seen.targets) == [
+        ("RDS_INSTANCE", "READ_ONLY"),
+        ("RDS_INSTANCE", "READ_WRITE"),
+        ("TRACKED_CLUSTER", ""),
+    ]
+
+
+def test_after_a_failover_another_instance_is_the_writer_and_the_function_goes_on(seen: Seen) -> None:
+    assert sorted(seen.writers) == ["app-aurora-1", "app-aurora-2"]
+    assert seen.after_failover == seen.roots["aurora"].answer
+
+
+def test_a_protected_cluster_is_not_deleted(seen: Seen) -> None:
+    assert "deletion protection" in seen.refused
+
+
+def test_production_leaves_a_snapshot_and_nothing_else(seen: Seen) -> None:
+    assert [root.left for root in seen.roots.values()] == [[], []]
+    assert seen.left_in_account == []
+    assert [name.startswith("app-aurora-final-") for name in seen.snapshots] == [True]

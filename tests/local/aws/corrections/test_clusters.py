@@ -1,0 +1,172 @@
+"""local/aws/corrections/clusters.py: as AWS documents it, where stock moto does not yet."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+def cluster(aws: Any, name: str, **options: Any) -> dict[str, Any]:
+    defaults = {"Engine": "aurora-postgresql", "EngineVersion": "17", "MasterUsername": "chief", "DatabaseName": "app"}
+    login = {} if options.get("ManageMasterUserPassword") else {"MasterUserPassword": "not-a-secret"}
+    found: dict[str, Any] = aws.rds.create_db_cluster(DBClusterIdentifier=name, **(defaults | login | options))
+    return dict(found["DBCluster"])
+
+
+def member(aws: Any, name: str, number: int) -> None:
+    aws.rds.create_db_instance(
+        DBInstanceIdentifier=f"{name}-{number}",
+        DBInstanceClass="db.r7g.large",
+        Engine="aurora-postgresql",
+        DBClusterIdentifier=name,
+    )
+
+
+def described(aws: Any, name: str) -> dict[str, Any]:
+    [found] = aws.rds.describe_db_clusters(DBClusterIdentifier=name)["DBClusters"]
+    return dict(found)
+
+
+def test_storage_may_be_of_the_kind_without_charges_for_io(aws):
+    assert cluster(aws, "optimized", StorageType="aurora-iopt1")["StorageType"] == "aurora-iopt1"
+
+
+def test_a_multi_az_cluster_takes_tokens(aws):
+    made = cluster(
+        aws,
+        "three-zones",
+        Engine="postgres",
+        DBClusterInstanceClass="db.m6gd.large",
+        StorageType="io1",
+        AllocatedStorage=100,
+        Iops=1000,
+        EnableIAMDatabaseAuthentication=True,
+    )
+    assert made["IAMDatabaseAuthenticationEnabled"] is True
+
+
+def test_tokens_can_be_turned_off(aws):
+    cluster(aws, "tokens", EnableIAMDatabaseAuthentication=True)
+    aws.rds.modify_db_cluster(
+        DBClusterIdentifier="tokens", EnableIAMDatabaseAuthentication=False, ApplyImmediately=True
+    )
+    assert described(aws, "tokens")["IAMDatabaseAuthenticationEnabled"] is False
+
+
+def test_the_default_group_and_the_version_are_the_engine_s(aws):
+    made = cluster(aws, "plain")
+    assert made["DBClusterParameterGroup"] == "default.aurora-postgresql17"
+    assert made["EngineVersion"].startswith("17.")
+
+
+def test_the_managed_secret_holds_the_given_user(aws):
+    made = cluster(aws, "managed", ManageMasterUserPassword=True)
+    value = aws.secretsmanager.get_secret_value(SecretId=made["MasterUserSecret"]["SecretArn"])
+    assert json.loads(value["SecretString"])["username"] == "chief"
+
+
+def test_a_group_of_another_family_is_refused(aws):
+    aws.rds.create_db_cluster_parameter_group(
+        DBClusterParameterGroupName="sixteen", DBParameterGroupFamily="aurora-postgresql16", Description="of 16"
+    )
+    with pytest.raises(ClientError, match="with DBParameterGroupFamily aurora-postgresql17"):
+        cluster(aws, "seventeen", DBClusterParameterGroupName="sixteen")
+
+
+def test_a_group_lists_what_the_user_gave_and_stays_while_a_cluster_has_it(aws):
+    group = {"DBClusterParameterGroupName": "given"}
+    aws.rds.create_db_cluster_parameter_group(
+        **group, DBParameterGroupFamily="aurora-postgresql17", Description="given"
+    )
+    given = {"ParameterName": "log_lock_waits", "ParameterValue": "1", "ApplyMethod": "immediate"}
+    aws.rds.modify_db_cluster_parameter_group(**group, Parameters=[given])
+    [listed] = aws.rds.describe_db_cluster_parameters(**group, Source="user")["Parameters"]
+    assert listed["ParameterName"] == "log_lock_waits"
+    static = {"ParameterName": "max_connections", "ParameterValue": "90", "ApplyMethod": "immediate"}
+    with pytest.raises(ClientError, match="static parameter"):
+        aws.rds.modify_db_cluster_parameter_group(**group, Parameters=[static])
+    cluster(aws, "grouped", **group)
+    with pytest.raises(ClientError, match="InvalidDBParameterGroupState"):
+        aws.rds.delete_db_cluster_parameter_group(**group)
+    aws.rds.reset_db_cluster_parameter_group(**group, ResetAllParameters=True)
+    assert aws.rds.describe_db_cluster_parameters(**group, Source="user")["Parameters"] == []
+
+
+def test_deletion_asks_for_a_final_snapshot_or_a_waiver(aws):
+    cluster(aws, "going")
+    with pytest.raises(ClientError, match="FinalDBSnapshotIdentifier is required"):
+        aws.rds.delete_db_cluster(DBClusterIdentifier="going")
+
+
+def test_failover_leads_to_a_member_only(aws):
+    for name in ("one", "other"):
+        cluster(aws, name)
+        for number in (1, 2):
+            member(aws, name, number)
+    with pytest.raises(ClientError, match="Cannot find target instance"):
+        aws.rds.failover_db_cluster(DBClusterIdentifier="one", TargetDBInstanceIdentifier="other-2")
+
+
+def test_failover_makes_the_other_instance_the_writer(account):
+    cluster(account, "over")
+    for number in (1, 2):
+        member(account, "over", number)
+
+    def writers() -> list[str]:
+        members = described(account, "over")["DBClusterMembers"]
+        return [found["DBInstanceIdentifier"] for found in members if found["IsClusterWriter"]]
+
+    assert writers() == ["over-1"]
+    account.rds.failover_db_cluster(DBClusterIdentifier="over")
+    assert writers() == ["over-2"]
+
+
+def test_a_cluster_with_a_managed_secret_can_be_restored(aws):
+    made = cluster(aws, "lived", ManageMasterUserPassword=True)
+    aws.rds.create_db_cluster_snapshot(DBClusterIdentifier="lived", DBClusterSnapshotIdentifier="kept")
+    restored = aws.rds.restore_db_cluster_from_snapshot(
+        DBClusterIdentifier="again", SnapshotIdentifier="kept", Engine="aurora-postgresql"
+    )["DBCluster"]
+    assert (restored["MasterUsername"], restored["DatabaseName"]) == ("chief", "app")
+    assert "MasterUserSecret" not in restored
+    assert restored["DbClusterResourceId"] != made["DbClusterResourceId"]
+
+
+def test_a_proxy_lists_the_instances_of_a_tracked_cluster(aws):
+    cluster(aws, "tracked")
+    for number in (1, 2):
+        member(aws, "tracked", number)
+    aws.proxy("tracking")
+    aws.rds.register_db_proxy_targets(DBProxyName="tracking", DBClusterIdentifiers=["tracked"])
+    targets = aws.rds.describe_db_proxy_targets(DBProxyName="tracking")["Targets"]
+    assert sorted(target.get("Role", "none") for target in targets) == ["READ_ONLY", "READ_WRITE", "none"]
+
+
+def test_an_empty_cluster_is_no_target(account):
+    cluster(account, "empty")
+    account.proxy("none")
+    with pytest.raises(ClientError, match="InvalidDBInstanceState"):
+        account.rds.register_db_proxy_targets(DBProxyName="none", DBClusterIdentifiers=["empty"])
+
+
+def test_a_final_snapshot_is_taken_although_the_managed_secret_goes_with_the_cluster(account):
+    cluster(account, "last", ManageMasterUserPassword=True)
+    member(account, "last", 1)
+    account.rds.delete_db_instance(DBInstanceIdentifier="last-1")
+    account.rds.delete_db_cluster(DBClusterIdentifier="last", FinalDBSnapshotIdentifier="last-final")
+    [kept] = account.rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier="last-final")["DBClusterSnapshots"]
+    assert kept["Status"] == "available"
+
+
+def test_the_first_member_starts_the_server_and_the_cluster_s_end_stops_it(account, events):
+    cluster(account, "served", ManageMasterUserPassword=True)
+    for number in (1, 2):
+        member(account, "served", number)
+    for number in (1, 2):
+        account.rds.delete_db_instance(DBInstanceIdentifier=f"served-{number}")
+    account.rds.delete_db_cluster(DBClusterIdentifier="served", SkipFinalSnapshot=True)
+    assert [(name, view.identifier) for name, view in events.seen] == [
+        ("instance_created", "served"),
+        ("instance_deleted", "served"),
+    ]
