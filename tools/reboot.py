@@ -1,4 +1,4 @@
-"""Reboot a database, an instance or a cluster, and wait until it is back: python -m tools.reboot IDENTIFIER REGION [--show].
+"""Reboot an instance or a cluster, and wait until it is back: python -m tools.reboot IDENTIFIER REGION [--show].
 
 A reboot puts in force what its parameter group says, such as max_connections. --show only says what waits for one.
 """
@@ -110,8 +110,8 @@ class Cluster(Instance):
             return f"{self.identifier} runs with all that its parameter group says: max_connections is {number}."
         order = ", ".join(server.identifier for server in self.servers())
         return (
-            f"{self.identifier}: its parameter group waits for {', '.join(waiting)}; in it max_connections is {number}. "
-            f"Rebooted one after the other: {order}."
+            f"{self.identifier}: its parameter group waits for {', '.join(waiting)}; "
+            f"in it max_connections is {number}. Rebooted one after the other: {order}."
         )
 
     def _found(self) -> Database:

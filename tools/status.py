@@ -29,8 +29,8 @@ def main(arguments: Sequence[str]) -> str | None:
     except StateUnreadable as error:
         return f"The state could not be read: {error}"
     with ThreadPoolExecutor() as threads:
-        told = list(threads.map(lambda part: _told(site, part), PARTS.values()))
-    for name, text in zip(PARTS, told, strict=True):
+        texts = list(threads.map(lambda part: told(site, part), PARTS.values()))
+    for name, text in zip(PARTS, texts, strict=True):
         print(f"{name:<12} {text}")
     return None
 
@@ -83,12 +83,12 @@ def _size(site: Site) -> str:
 
 def _members(database: Database) -> str:
     """Name writer and readers with their zones, and with the state of what is not available."""
-    told = []
+    found = []
     for one in database.instances:
         role = "reader" if one in database.readers else "writer"
         status = "" if one["DBInstanceStatus"] == "available" else f" ({one['DBInstanceStatus']})"
-        told.append(f"{role} {one['DBInstanceIdentifier']} in {one.get('AvailabilityZone')}{status}")
-    return ", ".join(told) or "no instance"
+        found.append(f"{role} {one['DBInstanceIdentifier']} in {one.get('AvailabilityZone')}{status}")
+    return ", ".join(found) or "no instance"
 
 
 def _proxy(site: Site) -> str:
@@ -153,7 +153,7 @@ PARTS: dict[str, Callable[[Site], str]] = {
 }
 
 
-def _told(site: Site, part: Callable[[Site], str]) -> str:
+def told(site: Site, part: Callable[[Site], str]) -> str:
     """Return a part's text, or why there is none: one part that cannot be seen hides no other."""
     try:
         return part(site)

@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-from tests.tools.test_reboot import cluster
 from tools.final_snapshot import main, report
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:app:live"
@@ -25,7 +24,7 @@ def test_it_names_the_snapshot_the_key_and_the_command_to_restore(account):
 
 
 def test_the_snapshot_of_a_cluster_is_found_too(account):
-    cluster(account, "app-aurora")
+    account.cluster("app-aurora")
     account.rds.delete_db_cluster(DBClusterIdentifier="app-aurora", FinalDBSnapshotIdentifier="aurora-final")
     said = report("prod", account.rds, account.kms, "aurora-final")
     assert said.startswith("The final snapshot aurora-final (")

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.tools.test_reboot import cluster
 from tools import mend
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:any"
@@ -50,7 +49,7 @@ def test_what_the_account_says_is_whole_is_kept(untainted, account):
 
 
 def test_a_cluster_and_its_instances_are_kept_too(untainted, account):
-    cluster(account, "whole", 1)
+    account.cluster("whole", 1)
     kinds = ("aws_rds_cluster", "aws_rds_cluster_instance", "aws_rds_cluster_parameter_group")
     names = {"cluster_identifier": "whole"}, {"identifier": "whole-1"}, {"name": "any"}
     assert untainted(*(resource(kind, **name) for kind, name in zip(kinds, names, strict=True))) == [

@@ -85,13 +85,7 @@ def test_what_is_only_changed_or_replaced_is_not_taken(check, account):
 def test_every_kind_of_name_is_looked_for(check, account):
     account.instance("orphan")
     account.proxy("orphan")
-    account.rds.create_db_cluster(
-        DBClusterIdentifier="orphan",
-        Engine="aurora-postgresql",
-        MasterUsername="owner",
-        MasterUserPassword="not-secret",
-    )
-    account.instance("orphan-1", Engine="aurora-postgresql", DBClusterIdentifier="orphan")
+    account.cluster("orphan", 1)
     account.logs.create_log_group(logGroupName="/orphan")
     subnets = [subnet["SubnetId"] for subnet in account.ec2.describe_subnets()["Subnets"][:2]]
     account.rds.create_db_subnet_group(DBSubnetGroupName="orphan", DBSubnetGroupDescription="orphan", SubnetIds=subnets)

@@ -9,14 +9,6 @@ from tests.local.account import Account, Recorder, parameter_group, running
 from tools.reboot import HOPELESS, Cluster, Instance, RebootError, main, reboot
 
 
-def cluster(aws: Account, name: str, members: int = 0, **settings: Any) -> None:
-    """Make an Aurora cluster with so many instances."""
-    given = {"Engine": "aurora-postgresql", "EngineVersion": "17", "MasterUsername": "owner", "DatabaseName": "app"}
-    aws.rds.create_db_cluster(DBClusterIdentifier=name, ManageMasterUserPassword=True, **(given | settings))
-    for number in range(1, members + 1):
-        aws.instance(f"{name}-{number}", Engine="aurora-postgresql", DBClusterIdentifier=name)
-
-
 @pytest.fixture(scope="module")
 def account():
     with running(ControlPlane(Recorder())) as plane:
@@ -107,7 +99,7 @@ def of_cluster(account, monkeypatch):
         **group, DBParameterGroupFamily="aurora-postgresql17", Description="test"
     )
     account.rds.modify_db_cluster_parameter_group(**group, Parameters=[parameter])
-    cluster(account, "orders", 3, **group)
+    account.cluster("orders", 3, **group)
     account.rds.failover_db_cluster(DBClusterIdentifier="orders", TargetDBInstanceIdentifier="orders-2")
     account.rds.modify_db_cluster_parameter_group(**group, Parameters=[parameter | {"ParameterValue": "95"}])
 
@@ -126,7 +118,7 @@ def test_the_readers_of_a_cluster_are_rebooted_first_and_then_its_writer(capsys)
 
 
 def test_a_cluster_without_a_writer_is_not_rebooted(account):
-    cluster(account, "nobody")
+    account.cluster("nobody")
     assert main(["nobody", "us-east-1"]) == "nobody has no writer: wait for the failover, or make deploy."
 
 
@@ -141,10 +133,11 @@ def test_a_multi_az_cluster_is_rebooted_as_one(account):
             rebooted.append(given)
 
     rebooted: list[dict[str, str]] = []
-    cluster(account, "three", 2)
+    account.cluster("three", 2)
     whole = Cluster("three", Rds())
     found = whole._found()
     whole._found = lambda: type(found)({**found.described, "Engine": "postgres"}, found.instances)  # type: ignore[method-assign]
+    whole.max_connections = lambda _: "90"  # type: ignore[method-assign]
     said: list[str] = []
     reboot(whole, say=said.append, sleep=lambda _: None, clock=lambda: 0)
     assert rebooted == [{"DBClusterIdentifier": "three"}]

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.local.account import Account, account, events, plane
+from tests.local.account import Account
 from tests.tools.doctor.test_checks import BOOTSTRAP, FUNCTION, OUTPUTS, WAY, Described, failed, told
 from tools.database import find
 from tools.doctor import access, database, deployed, inside, network, watched
 from tools.doctor.finding import Finding, causes_only
 from tools.doctor.site import FunctionFailed
-
-__all__ = ["account", "events", "plane"]
 
 EXPORTS = ["iam-db-auth-error", "postgresql"]
 SERVER = {"version": "17.6", "max_connections": 95, "connections": 3, "password_method": "scram",
@@ -340,7 +338,7 @@ def test_a_cluster_is_in_the_subnets_of_its_instances(shop: Shop) -> None:
     shop.known["proxy"] = (None, None)
     with of_rds(shop, stands):
         tier = network._tiers(shop)["database"]
-        assert [str(step) for step in network._steps(shop)][0] == "function → database:5433"
+        assert next(str(step) for step in network._steps(shop)) == "function → database:5433"
     assert tier.groups == tuple(group["VpcSecurityGroupId"] for group in shop.database.described["VpcSecurityGroups"])
     assert tier.subnets == ("a", "b")
 
