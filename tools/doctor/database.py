@@ -32,8 +32,7 @@ FIX_BY_REASON = {
     "AUTH_FAILURE": "make migrate ENV={environment} sets the password in the database and the secret again.",
     "PENDING_PROXY_CAPACITY": "Wait: it takes minutes.",
 }
-
-
+ADDED_BY_AWS = "application-autoscaling-"  # Application Auto Scaling's readers, which come and go
 RESERVED = 5  # connections that modules/cluster takes as kept for administrators, as on an instance
 
 
@@ -132,9 +131,15 @@ def _not_serving(database: Database, environment: str) -> Finding | None:
     """Say what keeps the instance, or the cluster and its writer, from serving."""
     name, status = database.name, database.status
     if status not in SERVING:
-        return wrong(f"The {database.word} {name} is {status}.", HOPELESS.get(status, "Wait until it is available."))
-    if not database.is_cluster:
-        return None
+        fix = HOPELESS.get(status, "Wait until it is available.")
+        if database.is_cluster:
+            return wrong(f"The cluster {name} is {status}.", fix)
+        return wrong(f"The instance {name} is {status}.", fix)
+    return _no_writer(database, environment) if database.is_cluster else None
+
+
+def _no_writer(database: Database, environment: str) -> Finding | None:
+    name = database.name
     if not database.members:
         return wrong(f"The cluster {name} has no instance.", f"make deploy ENV={environment} makes it again.")
     if database.writer is None:
@@ -176,7 +181,8 @@ def _silent_reader(site: Site) -> Finding | None:
     """Say which reader does not serve, or why the proxy does not reach it."""
     for reader in site.database.readers:
         name, status = reader["DBInstanceIdentifier"], reader["DBInstanceStatus"]
-        if status not in SERVING:
+        scales = name.startswith(ADDED_BY_AWS) and status in ("creating", "deleting")
+        if status not in SERVING and not scales:
             fix = HOPELESS.get(status, "Wait until it is available.")
             return wrong(f"The reader {name} is {status}.", fix, follows=("target",))
     if site.proxy is None:

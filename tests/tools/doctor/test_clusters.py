@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.local.account import Account
 from tests.tools.doctor.test_checks import BOOTSTRAP, FUNCTION, OUTPUTS, WAY, Described, failed, told
-from tools.database import find
+from tools.database import Database, find
 from tools.doctor import access, database, deployed, inside, network, watched
 from tools.doctor.finding import Finding, causes_only
 from tools.doctor.site import FunctionFailed
@@ -39,8 +40,9 @@ FAULTS: dict[str, tuple[str, Break]] = {}
 class Shop(Described):
     """An environment whose database is asked of the control plane, and whose functions answer as told."""
 
-    def __init__(self, aws: Account, **facts: Any) -> None:
+    def __init__(self, aws: Account, whole: Database, **facts: Any) -> None:
         self.aws = aws
+        self.whole = whole  # as RDS describes it before anything befalls it
         super().__init__(**facts)
         self.known.pop("database")
 
@@ -54,11 +56,9 @@ class Shop(Described):
 @contextmanager
 def of_rds(shop: Shop, change: Callable[[dict[str, Any], list[dict[str, Any]]], None]) -> Iterator[None]:
     """Let RDS describe the cluster otherwise, where the control plane cannot: the cluster, then its instances."""
-    found = find(shop.aws.rds, "shop")
-    cluster, instances = dict(found.described), [dict(one) for one in found.instances]
-    cluster["DBClusterMembers"] = [dict(member) for member in cluster["DBClusterMembers"]]
-    change(cluster, instances)
-    shop.known["database"] = (type(found)(cluster, tuple(instances)), None)
+    cluster, instances = deepcopy(shop.whole.described), deepcopy(shop.whole.instances)
+    change(cluster, listed := list(instances))
+    shop.known["database"] = (Database(cluster, tuple(listed)), None)
     yield
 
 
@@ -93,14 +93,22 @@ def aws(account: Account) -> Account:
     return account
 
 
-@pytest.fixture
-def shop(aws: Account) -> Shop:
-    [cluster] = aws.rds.describe_db_clusters(DBClusterIdentifier="shop")["DBClusters"]
+@pytest.fixture(scope="module")
+def facts(aws: Account) -> tuple[Database, dict[str, Any], dict[str, str]]:
+    """What stays the same in all tests: the whole cluster, the proxy, the secrets that are read."""
+    whole = find(aws.rds, "shop", cluster=True)
     [proxy] = aws.rds.describe_db_proxies(DBProxyName="shop")["DBProxies"]
-    secret = aws.secretsmanager.create_secret(Name=f"app-{datetime.now(UTC).timestamp()}")["ARN"]
-    read = {"MASTER_SECRET_ARN": cluster["MasterUserSecret"]["SecretArn"], "APPLICATION_SECRET_ARN": secret}
+    secret = aws.secretsmanager.create_secret(Name="application")["ARN"]
+    master = whole.described["MasterUserSecret"]["SecretArn"]
+    return whole, proxy, {"MASTER_SECRET_ARN": master, "APPLICATION_SECRET_ARN": secret}
+
+
+@pytest.fixture
+def shop(aws: Account, facts: tuple[Database, dict[str, Any], dict[str, str]]) -> Shop:
+    whole, proxy, read = facts
     return Shop(
         aws,
+        whole,
         function=_with(FUNCTION, PGHOST=proxy["Endpoint"]),
         bootstrap=_with(BOOTSTRAP, **read),
         proxy=proxy,
@@ -308,6 +316,17 @@ def test_of_a_whole_cluster_nothing_is_wrong(shop: Shop) -> None:
     assert [finding.verdict for name, finding in found.items() if name != "alarms"] == ["ok"] * 7, found
     assert found["alarms"].verdict == "unknown"  # there are none
     assert found["readers"].text == "shop-2; in us-east-1a, us-east-1b, the writer's first"
+
+
+def test_a_reader_that_aws_adds_is_not_wrong(shop: Shop) -> None:
+    name = "application-autoscaling-1"
+
+    def grows(cluster: dict[str, Any], instances: list[dict[str, Any]]) -> None:
+        cluster["DBClusterMembers"].append({"DBInstanceIdentifier": name, "IsClusterWriter": False})
+        instances.append({**instances[1], "DBInstanceIdentifier": name, "DBInstanceStatus": "creating"})
+
+    with of_rds(shop, grows):
+        assert told(database.readers(shop), "ok", f"shop-2, {name}")
 
 
 def test_an_alarm_on_a_metric_that_there_is_is_fine(shop: Shop) -> None:
