@@ -65,13 +65,8 @@ def _server(cursor: extensions.cursor) -> dict[str, Any]:
     version, most, now = cursor.fetchone() or (None, None, None)
     cursor.execute(_SETTINGS)
     reserved, method = cursor.fetchone() or ({}, None)
-    return {
-        "version": version,
-        "max_connections": most,
-        "connections": now,
-        "reserved": reserved,
-        "password_method": method,
-    }
+    found = {"version": version, "max_connections": most, "connections": now, "reserved": reserved}
+    return found | ({"password_method": method} if method else {})
 
 
 def _user(cursor: extensions.cursor, user: User) -> dict[str, Any]:
