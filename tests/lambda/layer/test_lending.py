@@ -56,7 +56,7 @@ def test_nothing_but_the_work_is_sent(keeper, server):
             cursor.execute("ALTER ROLE app RESET log_statement")
     sent = [
         line.split("statement: ")[1]
-        for line in server.log_file.read_text()[before:].splitlines()
+        for line in server.log_file.read_bytes()[before:].decode().splitlines()
         if " app@app " in line and "statement:" in line
     ]
     assert sent == ["SELECT 'only this'", "BEGIN", "SELECT 'and this'", "COMMIT"]
