@@ -121,8 +121,9 @@ override TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
 override LEFTOVERS     = terraform/$(ENV)/leftovers.tf.json
 
 # What a reboot puts in force, and where Terraform remembers what the server was last started with.
-override PARAMETERS   := module.database.aws_db_parameter_group.main
-override STARTED_WITH := module.database.terraform_data.started_with
+override DATABASE      = module.$(if $(shell grep -ls '^module "cluster"' terraform/$(ENV)/*.tf),cluster,database)
+override PARAMETERS    = -target=$(DATABASE).aws_db_parameter_group.main -target=$(DATABASE).aws_rds_cluster_parameter_group.main
+override STARTED_WITH  = $(DATABASE).terraform_data.started_with
 
 comma := ,
 
@@ -221,9 +222,9 @@ migrate: environment .venv/tools/requirements.txt ## Let the bootstrap function 
 	@$(call output,bootstrap_arn); $(TOOLS)/python -m tools.invoke "$$output" \
 	  '{"action": "$(ACTION)"$(if $(FILE),$(comma) "file": "$(FILE)")}'
 
-reboot: environment package .venv/tools/requirements.txt ## Reboot the instance of ENV= after asking, so that its max_connections is in force
+reboot: environment package .venv/tools/requirements.txt ## Reboot the database of ENV= after asking, so that its max_connections is in force
 	@$(call output,function_arn); database=$$($(TF) output -raw database_identifier); region=$$(cut -d : -f 4 <<<"$$output"); \
-	  $(TF) plan -input=false -detailed-exitcode -target=$(PARAMETERS) >/dev/null \
+	  $(TF) plan -input=false -detailed-exitcode $(PARAMETERS) >/dev/null \
 	    || { echo "The parameters of $(ENV) are not as its configuration says. First: make deploy ENV=$(ENV)" >&2; exit 1; }; \
 	  $(TOOLS)/python -m tools.reboot "$$database" "$$region" --show; \
 	  $(call confirm,Reboot $$database? Every connection is lost for about a minute.); \

@@ -64,7 +64,7 @@ def plan_edited(root: str, edit: Callable[[str], str]) -> plans.Plan:
 @cache
 def _tree() -> Path:
     copy = plans.copy_tree()
-    for root in [*copy.glob("terraform/*"), *copy.glob("examples/*")]:
+    for root in (main.parent for place in ("terraform", "examples") for main in copy.glob(f"{place}/*/main.tf")):
         (root / "offline_override.tf.json").write_text(json.dumps({"provider": {"aws": OFFLINE}}))
     outputs = {name: {"value": value, "type": _type_of(value)} for name, value in PLATFORM.items()}
     state = {"version": 4, "serial": 1, "lineage": "platform", "outputs": outputs, "resources": []}

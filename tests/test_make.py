@@ -330,6 +330,17 @@ def test_reboot_asks(deployed):
     assert "apply" not in deployed.says("calls")
 
 
+def test_reboot_of_a_cluster_looks_at_the_cluster_s_own_parameters(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "terraform" / "big").mkdir(parents=True)
+    (tmp_path / "terraform" / "big" / "main.tf").write_text('module "cluster" {\n}\n')
+    made = ("-o", "package", "-o", ".venv/tools/requirements.txt")
+    said = make("-n", *made, "reboot", "ENV=big", tree=tmp_path).stdout
+    assert "-target=module.cluster.aws_rds_cluster_parameter_group.main" in said
+    assert "-replace=module.cluster.terraform_data.started_with" in said
+    assert "module.database" not in said
+
+
 def test_make_alone_lists_every_target_that_a_user_may_want():
     [phony] = re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     listed = set(re.findall(r"^  make ([a-z-]+) ", make().stdout, flags=re.MULTILINE))

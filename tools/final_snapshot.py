@@ -11,10 +11,10 @@ from tools.outputs import region, values
 
 def report(environment: str, rds: Any, kms: Any, name: str) -> str:
     """Name the snapshot and its key, and the commands to restore from it or to delete it."""
-    try:
-        snapshot = rds.describe_db_snapshots(DBSnapshotIdentifier=name)["DBSnapshots"][0]
-    except rds.exceptions.DBSnapshotNotFoundFault:
+    snapshot = _find(rds, name)
+    if snapshot is None:
         return f"No final snapshot {name} was taken."
+    kind = "db-cluster-snapshot" if "DBClusterSnapshotIdentifier" in snapshot else "db-snapshot"
     region = rds.meta.region_name
     lines = [f"The final snapshot {name} ({snapshot['AllocatedStorage']} GiB) is {snapshot['Status']}."]
     if key := snapshot.get("KmsKeyId"):
@@ -23,9 +23,21 @@ def report(environment: str, rds: Any, kms: Any, name: str) -> str:
         f"To restore {environment} from it:",
         f"    TF_VAR_restore_from_snapshot={name} make deploy ENV={environment}",
         "To delete it, and the data with it:",
-        f"    aws rds delete-db-snapshot --region {region} --db-snapshot-identifier {name}",
+        f"    aws rds delete-{kind} --region {region} --{kind}-identifier {name}",
     ]
     return "\n".join(lines)
+
+
+def _find(rds: Any, name: str) -> dict[str, Any] | None:
+    """Describe the snapshot of an instance or of a cluster; None where there is none of this name."""
+    try:
+        return dict(rds.describe_db_snapshots(DBSnapshotIdentifier=name)["DBSnapshots"][0])
+    except rds.exceptions.DBSnapshotNotFoundFault:
+        pass
+    try:
+        return dict(rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=name)["DBClusterSnapshots"][0])
+    except rds.exceptions.DBClusterSnapshotNotFoundFault:
+        return None
 
 
 def _key(kms: Any, key: str, region: str) -> list[str]:

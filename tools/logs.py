@@ -28,13 +28,14 @@ LATE_SECONDS = 30
 Line = tuple[int, str, str]  # milliseconds, source, text
 
 
-def groups(found: Mapping[str, Any]) -> dict[str, str]:
+def groups(found: Mapping[str, Any], *, of_cluster: bool = False) -> dict[str, str]:
     """Return the log group of each source that an environment has, from its outputs."""
+    kind = "cluster" if of_cluster else "instance"
     names = {
         "function": found.get("log_group") or _of_function(found.get("function_arn")),
         "bootstrap": _of_function(found.get("bootstrap_arn")),
         "proxy": found.get("proxy") and f"/aws/rds/proxy/{found['proxy']}",
-        "database": found.get("database_identifier") and f"/aws/rds/instance/{found['database_identifier']}/postgresql",
+        "database": found.get("database_identifier") and f"/aws/rds/{kind}/{found['database_identifier']}/postgresql",
     }
     return {source: str(name) for source, name in names.items() if name}
 
@@ -86,12 +87,15 @@ def main(arguments: Sequence[str]) -> str | None:
     parser.add_argument("--follow", action="store_true", help="go on until interrupted")
     given = parser.parse_args(arguments)
     found = values(sys.stdin.read())
-    all_groups = groups(found)
-    wanted = {source: group for source, group in all_groups.items() if given.of in (None, source)}
-    if not wanted:
-        return f"This environment has no {given.of}." if all_groups else "Nothing is deployed here."
-    tail = Tail(boto3.client("logs", region_name=region(found)), wanted, since=time.time() - SINCE_SECONDS)
+    sources = groups(found).keys()
+    if not sources or (given.of and given.of not in sources):
+        return f"This environment has no {given.of}." if sources else "Nothing is deployed here."
+    logs = boto3.client("logs", region_name=region(found))
     try:
+        of_cluster = given.of in (None, "database") and "database" in sources and _is_cluster(logs, found)
+        all_groups = groups(found, of_cluster=of_cluster)
+        wanted = {source: group for source, group in all_groups.items() if given.of in (None, source)}
+        tail = Tail(logs, wanted, since=time.time() - SINCE_SECONDS)
         lines = tail.lines()
         for line in lines[-MOST_LINES:]:
             _print(line)
@@ -104,6 +108,13 @@ def main(arguments: Sequence[str]) -> str | None:
     except (BotoCoreError, ClientError) as error:
         return f"The logs could not be read: {error}"
     return None
+
+
+def _is_cluster(logs: Any, found: Mapping[str, Any]) -> bool:
+    """Tell whether the database logs as a cluster does."""
+    name = groups(found, of_cluster=True)["database"]
+    there = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    return any(group["logGroupName"] == name for group in there)
 
 
 def _print(line: Line) -> None:

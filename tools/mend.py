@@ -25,12 +25,26 @@ POLL_SECONDS = 10.0
 # By type, how to ask for its state, and what the state of a whole one is. A state in neither set is still under way.
 Ask = Callable[[str, dict[str, Any]], str]
 WHOLE = {"available", "active", "Active", "Inactive"}
-BROKEN = {"failed", "Failed", "deleting", "deleted", "incompatible-network", "incompatible-parameters", "rejected"}
+BROKEN = {
+    "failed",
+    "Failed",
+    "deleting",
+    "deleted",
+    "incompatible-network",
+    "incompatible-parameters",
+    "migration-failed",
+    "rejected",
+}
 
 
 def _instance(region: str, attributes: dict[str, Any]) -> str:
     found = boto3.client("rds", region).describe_db_instances(DBInstanceIdentifier=attributes["identifier"])
     return str(found["DBInstances"][0]["DBInstanceStatus"])
+
+
+def _cluster(region: str, attributes: dict[str, Any]) -> str:
+    name = attributes["cluster_identifier"]
+    return str(boto3.client("rds", region).describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]["Status"])
 
 
 def _proxy(region: str, attributes: dict[str, Any]) -> str:
@@ -52,6 +66,8 @@ ASK: dict[str, Ask] = {
     "aws_db_instance": _instance,
     "aws_db_proxy": _proxy,
     "aws_lambda_function": _function,
+    "aws_rds_cluster": _cluster,
+    "aws_rds_cluster_instance": _instance,
     "aws_vpc_endpoint": _endpoint,
 }
 
@@ -64,6 +80,7 @@ AT_ONCE = {
     "aws_iam_role_policy",
     "aws_kms_alias",
     "aws_kms_key",
+    "aws_rds_cluster_parameter_group",
     "aws_secretsmanager_secret",
     "aws_security_group",
     "aws_sqs_queue",

@@ -112,6 +112,10 @@ def _instance(client: Client, name: str) -> Any:
     return client("rds").describe_db_instances(DBInstanceIdentifier=name)
 
 
+def _cluster(client: Client, name: str) -> Any:
+    return client("rds").describe_db_clusters(DBClusterIdentifier=name)
+
+
 def _proxy(client: Client, name: str) -> Any:
     return client("rds").describe_db_proxies(DBProxyName=name)
 
@@ -130,6 +134,8 @@ _NAMED: dict[str, tuple[str, Callable[[Client, str], bool]]] = {
     "aws_db_instance": ("identifier", _found("DBInstanceNotFound", _instance)),
     "aws_db_proxy": ("name", _found("DBProxyNotFound", _proxy)),
     "aws_db_subnet_group": ("name", _found("DBSubnetGroupNotFound", _subnet_group)),
+    "aws_rds_cluster": ("cluster_identifier", _found("DBClusterNotFoundFault", _cluster)),
+    "aws_rds_cluster_instance": ("identifier", _found("DBInstanceNotFound", _instance)),
     "aws_lambda_function": ("function_name", _found("ResourceNotFoundException", _function)),
 }
 

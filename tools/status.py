@@ -11,9 +11,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.database import Database
 from tools.doctor.site import NotJudged, Site, StateUnreadable, variables
 from tools.doctor.watched import alarms_of
 from tools.pipe import quietly
+
+_PAUSED = "not asked: the database is paused, and asking wakes it"
 
 
 def main(arguments: Sequence[str]) -> str | None:
@@ -26,8 +29,8 @@ def main(arguments: Sequence[str]) -> str | None:
     except StateUnreadable as error:
         return f"The state could not be read: {error}"
     with ThreadPoolExecutor() as threads:
-        told = list(threads.map(lambda part: _told(site, part), PARTS.values()))
-    for name, text in zip(PARTS, told, strict=True):
+        texts = list(threads.map(lambda part: told(site, part), PARTS.values()))
+    for name, text in zip(PARTS, texts, strict=True):
         print(f"{name:<12} {text}")
     return None
 
@@ -48,21 +51,50 @@ def _bootstrap(site: Site) -> str:
 
 def _endpoint(site: Site) -> str:
     given = variables(site.function)
-    return f"{given.get('PGHOST')}:{given.get('PGPORT', '5432')}/{given.get('PGDATABASE')} as {given.get('PGUSER')}"
+    reader = f", reads at {given['PGHOST_READER']}" if given.get("PGHOST_READER") else ""
+    at = f"{given.get('PGHOST')}:{given.get('PGPORT', '5432')}/{given.get('PGDATABASE')} as {given.get('PGUSER')}"
+    return f"{at}{reader}"
 
 
 def _database(site: Site) -> str:
-    instance = site.instance
-    zones = "two zones" if instance.get("MultiAZ") else "one zone"
-    name, status, host = instance["DBInstanceIdentifier"], instance["DBInstanceStatus"], instance["Endpoint"]["Address"]
-    size = f"{instance['DBInstanceClass']}, {instance['AllocatedStorage']} GiB, {zones}"
-    return f"{name} is {status}: PostgreSQL {instance['EngineVersion']}, {size}, at {host}"
+    database = site.database
+    described, version = database.described, database.described["EngineVersion"]
+    if database.is_cluster:
+        engine = "Aurora PostgreSQL" if database.aurora else "PostgreSQL on three instances"
+        size = f"{_size(site)}, {_members(database)}"
+    else:
+        zones = "two zones" if described.get("MultiAZ") else "one zone"
+        engine, size = "PostgreSQL", f"{described['DBInstanceClass']}, {described['AllocatedStorage']} GiB, {zones}"
+    return f"{database.name} is {database.status}: {engine} {version}, {size}, at {database.host}"
+
+
+def _size(site: Site) -> str:
+    """Say of which class a cluster's instances are, or how much capacity its writer has."""
+    if not site.database.capacity:
+        return ", ".join(dict.fromkeys(str(one["DBInstanceClass"]) for one in site.database.instances)) or "no class"
+    least, most = site.database.capacity
+    try:
+        seen = site.capacity
+    except (BotoCoreError, ClientError):
+        seen = None
+    now = "" if seen is None else ", paused now" if seen == 0 else f", {seen:g} now"
+    return f"{least:g} to {most:g} ACU{now}"
+
+
+def _members(database: Database) -> str:
+    """Name writer and readers with their zones, and with the state of what is not available."""
+    found = []
+    for one in database.instances:
+        role = "reader" if one in database.readers else "writer"
+        status = "" if one["DBInstanceStatus"] == "available" else f" ({one['DBInstanceStatus']})"
+        found.append(f"{role} {one['DBInstanceIdentifier']} in {one.get('AvailabilityZone')}{status}")
+    return ", ".join(found) or "no instance"
 
 
 def _proxy(site: Site) -> str:
     proxy = site.proxy
     if proxy is None:
-        return "none: the function connects to the instance"
+        return f"none: the function connects to the {site.database.word}"
     found = site.client("rds").describe_db_proxy_targets(DBProxyName=proxy["DBProxyName"])["Targets"]
     health = [target.get("TargetHealth", {}) for target in found if target.get("Type") != "TRACKED_CLUSTER"]
     states = [" ".join(filter(None, (state.get("State"), state.get("Reason")))) for state in health]
@@ -70,11 +102,15 @@ def _proxy(site: Site) -> str:
 
 
 def _connections(site: Site) -> str:
+    if site.paused:
+        return _PAUSED
     server = _view(site)["server"]
     return f"{server['connections']} of {server['max_connections']} now"
 
 
 def _migration(site: Site) -> str:
+    if site.paused:
+        return _PAUSED
     found = _view(site)["migrations"]
     if "reason" in found:
         return str(found["reason"])
@@ -117,7 +153,7 @@ PARTS: dict[str, Callable[[Site], str]] = {
 }
 
 
-def _told(site: Site, part: Callable[[Site], str]) -> str:
+def told(site: Site, part: Callable[[Site], str]) -> str:
     """Return a part's text, or why there is none: one part that cannot be seen hides no other."""
     try:
         return part(site)

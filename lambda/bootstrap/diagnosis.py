@@ -25,6 +25,12 @@ _SERVER = f"""
 SELECT current_setting('server_version'), current_setting('max_connections')::int,
        (SELECT count(*) FROM pg_stat_activity WHERE {_SESSIONS})
 """  # noqa: S608
+# What a cluster's server really has is not known before: see the README of modules/cluster.
+_SETTINGS = """
+SELECT coalesce(jsonb_object_agg(name, setting::int), '{}'),
+       current_setting('rds.accepted_password_auth_method', true)
+FROM pg_settings WHERE name LIKE '%reserved_connections'
+"""
 _ROLE = "SELECT pg_has_role(oid, 'rds_iam', 'MEMBER') FROM pg_roles WHERE rolname = %s"
 
 Read = Callable[[], Sequence[Migration | Revision]]
@@ -58,7 +64,10 @@ def diagnose(
 def _server(cursor: extensions.cursor) -> dict[str, Any]:
     cursor.execute(_SERVER)
     version, most, now = cursor.fetchone() or (None, None, None)
-    return {"version": version, "max_connections": most, "connections": now}
+    cursor.execute(_SETTINGS)
+    reserved, method = cursor.fetchone() or ({}, None)
+    found = {"version": version, "max_connections": most, "connections": now, "reserved": reserved}
+    return found | ({"password_method": method} if method else {})
 
 
 def _user(cursor: extensions.cursor, user: User) -> dict[str, Any]:

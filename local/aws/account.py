@@ -104,9 +104,15 @@ class Events:
     def function_deleted(self, name: str) -> None: ...
 
 
+def _master_password(database: Any) -> str:
+    """Return what moto's instance or cluster keeps, or what the secret holds that RDS manages for it."""
+    if hasattr(database, "master_user_secret"):
+        return str(json.loads(current_value(database.master_user_secret.secret_arn))["password"])
+    return database._master_user_password or ""
+
+
 def instance_of(database: Any) -> Instance:
     """Return moto's instance as the stack sees it."""
-    secret_arn = database.master_user_secret.secret_arn if hasattr(database, "master_user_secret") else None
     return Instance(
         identifier=database.db_instance_identifier,
         arn=database.arn,
@@ -115,9 +121,7 @@ def instance_of(database: Any) -> Instance:
         port=int(database.port),
         database=database.db_name,
         master_username=database.master_username,
-        master_password=(
-            json.loads(current_value(secret_arn))["password"] if secret_arn else database._master_user_password or ""
-        ),
+        master_password=_master_password(database),
         iam_authentication=bool(database.enable_iam_database_authentication),
         parameters=dict(parameters.in_force(database)),
         security_group_ids=tuple(database.vpc_security_group_ids),
@@ -128,7 +132,6 @@ def instance_of(database: Any) -> Instance:
 
 def cluster_of(cluster: Any) -> Instance:
     """Return moto's cluster as the stack sees it: as an instance, since one server is all its members."""
-    secret_arn = cluster.master_user_secret.secret_arn if hasattr(cluster, "master_user_secret") else None
     return Instance(
         identifier=cluster.db_cluster_identifier,
         arn=cluster.arn,
@@ -137,9 +140,7 @@ def cluster_of(cluster: Any) -> Instance:
         port=int(cluster.port),
         database=cluster.database_name,
         master_username=cluster.master_username,
-        master_password=(
-            json.loads(current_value(secret_arn))["password"] if secret_arn else cluster._master_user_password
-        ),
+        master_password=_master_password(cluster),
         iam_authentication=bool(cluster.iam_auth),
         parameters=clusters.in_force(cluster),
         security_group_ids=tuple(cluster.vpc_security_group_ids),

@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._lost: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]  # uvloop's are like asyncio.Transport, and are none
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:

@@ -76,9 +76,8 @@ resource "aws_apigatewayv2_stage" "main" {
   auto_deploy = true
 
   default_route_settings {
-    throttling_rate_limit    = var.throttling.rate
-    throttling_burst_limit   = local.burst
-    detailed_metrics_enabled = true
+    throttling_rate_limit  = var.throttling.rate
+    throttling_burst_limit = local.burst
   }
 
   access_log_settings {

@@ -40,3 +40,11 @@ def test_every_hook_has_the_tools_of_make() -> None:
         assert any(command in hook["entry"] for hook in HOOKS)
         assert command in makefile
     assert all(hook["language"] == "system" for hook in HOOKS)
+
+
+def test_no_file_holds_what_a_merge_left_open() -> None:
+    marks = ["-e", r"^<<<<<<< ", "-e", r"^||||||| ", "-e", r"^>>>>>>> "]
+    done = subprocess.run(
+        ["git", "grep", "--basic-regexp", "-n", *marks], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")

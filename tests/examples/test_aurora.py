@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from local.stack import Stack
 from tests import plans
 from tests.local.deployment import OUTPUT
 from tools.await_target import await_target
+from tools.doctor.layers import Layer, examine
+from tools.doctor.site import Site
+from tools.status import PARTS, told
 
 NAMES = ("aurora", "aurora-dev")
 
@@ -79,6 +83,8 @@ class Seen:
     writers: list[str] = field(default_factory=list)
     after_failover: Any = None
     refused: str = ""
+    layers: list[Layer] = field(default_factory=list)
+    status: dict[str, str] = field(default_factory=dict)
     snapshots: list[str] = field(default_factory=list)
     left_in_account: list[Any] = field(default_factory=list)
 
@@ -103,6 +109,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
     rds, prod = stack.client("rds"), seen.roots["aurora"]
+    seen.layers, seen.status = _looked_at(prod)
     seen.targets = rds.describe_db_proxy_targets(DBProxyName=prod.outputs["proxy"])["Targets"]
     seen.writers.append(_writer(rds))
     rds.failover_db_cluster(DBClusterIdentifier="app-aurora")
@@ -125,6 +132,17 @@ def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
         *stack.running(),
     ]
     return seen
+
+
+def _looked_at(root: Root) -> tuple[list[Layer], dict[str, str]]:
+    """What make doctor and make status say of a root, in a process that is led to the stack."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in root.stack.variables().items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        site = Site(root.folder, ["sh", "-c", f"cat {root.folder}/terraform.tfstate"])
+        layers = examine(site)
+        return layers, {name: told(site, part) for name, part in PARTS.items()}
 
 
 def _writer(rds: Any) -> str:
@@ -150,6 +168,24 @@ def test_the_function_is_told_where_the_readers_are(seen: Seen) -> None:
     assert variables["PGHOST_READER"] == seen.roots["aurora"].outputs["reader_connection"]["host"]
     assert variables["PGHOST_READER"] != variables["PGHOST"]
     assert "PGHOST_READER" not in seen.roots["aurora-dev"].variables
+
+
+def test_the_doctor_finds_nothing_wrong_and_knows_the_reader(seen: Seen) -> None:
+    said = {layer.name: layer.finding for layer in seen.layers}
+    assert {name for name, finding in said.items() if finding.verdict != "ok"} <= {"sessions", "alarms"}, said
+    assert {finding.verdict for finding in said.values()} <= {"ok", "unknown"}, said
+    reader = seen.writers[1]  # until the failover
+    assert said["readers"].text.startswith(f"{reader}; in us-east-1")
+    assert said["target"].text == "app-aurora is available, its proxy's target is AVAILABLE"
+
+
+def test_status_names_writer_and_reader(seen: Seen) -> None:
+    assert seen.status["database"].startswith("app-aurora is available: Aurora PostgreSQL 17")
+    writer, reader = seen.writers
+    assert f"db.r7g.large, writer {writer} in us-east-1" in seen.status["database"]
+    assert f", reader {reader} in us-east-1" in seen.status["database"]
+    assert seen.status["connects to"].endswith(f"reads at {seen.roots['aurora'].variables['PGHOST_READER']}")
+    assert not any("unknown" in text for text in seen.status.values()), seen.status
 
 
 def test_proxy_tracks_the_cluster_and_lists_its_instances(seen: Seen) -> None:

@@ -102,6 +102,13 @@ class Account:
         made: dict[str, Any] = self.rds.create_db_instance(DBInstanceIdentifier=identifier, **(given | settings))
         return made["DBInstance"]
 
+    def cluster(self, identifier: str, members: int = 0, **settings: Any) -> None:
+        """Make an Aurora cluster with so many instances, the first of them its writer."""
+        given = {"Engine": "aurora-postgresql", "EngineVersion": "17", "MasterUsername": "owner", "DatabaseName": "app"}
+        self.rds.create_db_cluster(DBClusterIdentifier=identifier, ManageMasterUserPassword=True, **(given | settings))
+        for number in range(1, members + 1):
+            self.instance(f"{identifier}-{number}", Engine="aurora-postgresql", DBClusterIdentifier=identifier)
+
     def describe_instance(self, identifier: str) -> dict[str, Any]:
         found: dict[str, Any] = self.rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
         return found

@@ -23,6 +23,15 @@ def test_it_names_the_snapshot_the_key_and_the_command_to_restore(account):
     assert "delete-db-snapshot --region us-east-1 --db-snapshot-identifier app-prod-final" in said
 
 
+def test_the_snapshot_of_a_cluster_is_found_too(account):
+    account.cluster("app-aurora")
+    account.rds.delete_db_cluster(DBClusterIdentifier="app-aurora", FinalDBSnapshotIdentifier="aurora-final")
+    said = report("prod", account.rds, account.kms, "aurora-final")
+    assert said.startswith("The final snapshot aurora-final (")
+    assert "TF_VAR_restore_from_snapshot=aurora-final make deploy ENV=prod" in said
+    assert "delete-db-cluster-snapshot --region us-east-1 --db-cluster-snapshot-identifier aurora-final" in said
+
+
 def test_a_key_of_the_user_is_to_be_kept(account):
     key = account.kms.create_key()["KeyMetadata"]["Arn"]
     snapshot = final_snapshot(account, "kept", StorageEncrypted=True, KmsKeyId=key)

@@ -72,6 +72,19 @@ def test_one_source_alone(
     assert told(capsys, monkeypatch, "--of", source) == [f"{source:<9} {line}"]
 
 
+def test_of_a_cluster_its_own_group_is_read(
+    groups: Groups, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = tool.groups({"database_identifier": "orders"}, of_cluster=True)["database"]
+    assert group == "/aws/rds/cluster/orders/postgresql"
+    groups.logs.create_log_group(logGroupName=group)
+    groups.logs.create_log_stream(logGroupName=group, logStreamName="orders-1")
+    event = {"timestamp": groups.now, "message": "LOG: of the writer"}
+    groups.logs.put_log_events(logGroupName=group, logStreamName="orders-1", logEvents=[event])
+    said = told(capsys, monkeypatch, "--of", "database", database_identifier="orders")
+    assert said == ["database  LOG: of the writer"]
+
+
 @pytest.mark.usefixtures("groups")
 def test_a_group_that_is_not_there_or_empty_is_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -48,6 +48,16 @@ def test_what_the_account_says_is_whole_is_kept(untainted, account):
     ) == [f"module.one.{kind}.main" for kind in ("aws_db_instance", "aws_db_proxy", "aws_lambda_function")]
 
 
+def test_a_cluster_and_its_instances_are_kept_too(untainted, account):
+    account.cluster("whole", 1)
+    kinds = ("aws_rds_cluster", "aws_rds_cluster_instance", "aws_rds_cluster_parameter_group")
+    names = {"cluster_identifier": "whole"}, {"identifier": "whole-1"}, {"name": "any"}
+    assert untainted(*(resource(kind, **name) for kind, name in zip(kinds, names, strict=True))) == [
+        f"module.one.{kind}.main" for kind in kinds
+    ]
+    assert untainted(resource(kinds[0], cluster_identifier="none"), resource(kinds[1], identifier="none")) == []
+
+
 def test_what_is_gone_is_left_to_terraform(untainted):
     assert (
         untainted(

@@ -85,12 +85,15 @@ def test_what_is_only_changed_or_replaced_is_not_taken(check, account):
 def test_every_kind_of_name_is_looked_for(check, account):
     account.instance("orphan")
     account.proxy("orphan")
+    account.cluster("orphan", 1)
     account.logs.create_log_group(logGroupName="/orphan")
     subnets = [subnet["SubnetId"] for subnet in account.ec2.describe_subnets()["Subnets"][:2]]
     account.rds.create_db_subnet_group(DBSubnetGroupName="orphan", DBSubnetGroupDescription="orphan", SubnetIds=subnets)
     kinds = {
         "aws_db_instance": {"identifier": "orphan"},
         "aws_db_proxy": {"name": "orphan"},
+        "aws_rds_cluster": {"cluster_identifier": "orphan"},
+        "aws_rds_cluster_instance": {"identifier": "orphan-1"},
         "aws_db_subnet_group": {"name": "orphan"},
         "aws_cloudwatch_log_group": {"name": "/orphan"},
     }

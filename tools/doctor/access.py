@@ -9,7 +9,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tools.doctor.finding import Finding, ok, wrong
+from tools.doctor.pausing import is_waking, waking
 from tools.doctor.site import FunctionFailed, NotJudged, Site, variables
+
+METHOD, SCRAM = "rds.accepted_password_auth_method", "scram"
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,20 @@ def policy(site: Site) -> Finding:
 
 def secret(site: Site) -> Finding:
     """See that each secret can be decrypted, has a value, and that its password logs in."""
-    unusable = [text for arn in _secrets(site) for text in _key_problem(site, arn)]
-    if unusable:
-        return wrong(
-            f"{'; '.join(unusable)}.",
-            "aws kms cancel-key-deletion and aws kms enable-key bring a key back.",
-        )
+    if problem := _unusable(site):
+        return problem
     try:
         view = site.database_view
     except FunctionFailed as error:
+        if error.timed_out and site.paused:
+            return waking(site, f"{error}")
         return wrong(
             f"{error}",
             f"Read make logs ENV={site.environment} OF=bootstrap.",
             follows=("function", "policy", "subnets", "rules", "target"),
         )
     if view.get("failed"):
-        return _master_problem(site, view)
+        return waking(site, view["reason"]) if is_waking(site, view) else _master_problem(site, view)
     wrong_ones = [
         f"that of {name}: {user.get('secret') or user.get('login')}"
         for name, user in view["users"].items()
@@ -78,10 +79,16 @@ def login(site: Site) -> Finding:
         if user["auth"] == "iam" and not user["rds_iam"]:
             return wrong(f"{name} lacks rds_iam, so the database takes no token of it.", again)
     by_token = [name for name, user in users.items() if user["auth"] == "iam"]
-    if by_token and not site.instance.get("IAMDatabaseAuthenticationEnabled"):
+    if by_token and not site.database.described.get("IAMDatabaseAuthenticationEnabled"):
         return wrong(
-            f"The instance has IAM authentication off, so it takes no token of {', '.join(by_token)}.",
+            f"The {site.database.word} has IAM authentication off, so it takes no token of {', '.join(by_token)}.",
             f"make deploy ENV={site.environment} turns it on again.",
+        )
+    method = _view(site)["server"].get("password_method")
+    if site.database.is_cluster and method not in (None, SCRAM):
+        return wrong(
+            f"The cluster takes passwords of other kinds than {SCRAM}: {METHOD} is {method}.",
+            f"make deploy ENV={site.environment} sets it in the cluster's parameter group again.",
         )
     how = ", ".join(f"{name} by {'token' if user['auth'] == 'iam' else 'password'}" for name, user in users.items())
     return ok(how)
@@ -111,7 +118,7 @@ def _view(site: Site) -> dict[str, Any]:
 
 
 def _master_problem(site: Site, view: dict[str, Any]) -> Finding:
-    reason, instance = view["reason"], site.instance["DBInstanceIdentifier"]
+    reason, database = view["reason"], site.database
     if view["failed"] == "secret":
         return wrong(
             f"The bootstrap function cannot read the master's secret: {reason}.",
@@ -121,15 +128,37 @@ def _master_problem(site: Site, view: dict[str, Any]) -> Finding:
     if "authentication failed" in reason:
         return wrong(
             "The master's secret does not log in.",
-            f"aws rds modify-db-instance --db-instance-identifier {instance} --rotate-master-user-password "
-            "--apply-immediately gives it a new value.",
+            f"aws rds modify-db-{database.word} --db-{database.word}-identifier {database.name} "
+            "--rotate-master-user-password --apply-immediately gives it a new value.",
             follows=("policy",),
         )
     return wrong(
         f"The bootstrap function does not reach the database: {reason}.",
-        "Look at the network ACLs and route tables of the subnets, and at the instance's own log.",
+        "Look at the network ACLs and route tables of the subnets, and at the database's own log.",
         follows=("subnets", "rules", "target"),
     )
+
+
+def _unusable(site: Site) -> Finding | None:
+    """Look at the secrets' keys, and hold the secret that RDS manages against the one that is read."""
+    if problems := [text for arn in _secrets(site) for text in _key_problem(site, arn)]:
+        return wrong(
+            f"{'; '.join(problems)}.",
+            "aws kms cancel-key-deletion and aws kms enable-key bring a key back.",
+        )
+    database, read = site.database, variables(site.bootstrap)["MASTER_SECRET_ARN"]
+    managed = database.described.get("MasterUserSecret")
+    if database.is_cluster and managed and managed["SecretArn"] != read:
+        return wrong(
+            f"The master's secret is {managed['SecretArn']}, but the bootstrap function reads {read}.",
+            f"make deploy ENV={site.environment} leads it there.",
+        )
+    if managed and managed["SecretArn"] == read and managed.get("SecretStatus") == "impaired":
+        return wrong(
+            f"RDS cannot rotate the master's secret {read}: it is impaired.",
+            "Let RDS use the secret's KMS key again: it was disabled, or its policy was changed.",
+        )
+    return None
 
 
 # --- what policies must allow ---
@@ -153,9 +182,9 @@ def _needs(site: Site) -> Iterator[Need]:
 
 def _login_prefix(site: Site) -> str:
     """The resource of logins at what the function connects to, by the id that it has now."""
-    proxy, instance = site.proxy, site.instance
-    arn = proxy["DBProxyArn"] if proxy else instance["DBInstanceArn"]
-    identifier = arn.split(":")[6] if proxy else instance["DbiResourceId"]
+    proxy, database = site.proxy, site.database
+    arn = proxy["DBProxyArn"] if proxy else database.arn
+    identifier = arn.split(":")[6] if proxy else database.resource_id
     _, partition, _, region, account, _ = arn.split(":", 5)
     return f"arn:{partition}:rds-db:{region}:{account}:dbuser:{identifier}"
 

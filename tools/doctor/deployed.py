@@ -8,10 +8,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.account import arns_of, refusal
 from tools.doctor.finding import Finding, ok, wrong
+from tools.doctor.pausing import waking
 from tools.doctor.site import (
     BOOTSTRAP,
+    DATABASE,
     FUNCTION,
-    INSTANCE,
     FunctionFailed,
     Gone,
     NotJudged,
@@ -46,11 +47,11 @@ def state(site: Site) -> Finding:
         resources = sum(len(resource["instances"]) for resource in site.state.get("resources", []))
     except StateUnreadable as error:
         return wrong(f"Terraform does not give its state: {error}", f"make plan ENV={environment} sets its backend up.")
-    missing = [name for name in (FUNCTION, BOOTSTRAP, INSTANCE) if not site.outputs.get(name)]
+    missing = [name for name in (FUNCTION, BOOTSTRAP, DATABASE) if not site.outputs.get(name)]
     if missing:
         what = "It is empty." if not resources else f"It has no output {', '.join(missing)}."
         return wrong(what, f"make deploy ENV={environment}; where it is deployed, look at the backend in {site.root}.")
-    gone = list(filter(None, (_gone(site, thing) for thing in ("function", "bootstrap", "instance", "proxy"))))
+    gone = list(filter(None, (_gone(site, thing) for thing in ("function", "bootstrap", "database", "proxy"))))
     if gone:
         return wrong(" ".join(gone), f"make deploy ENV={environment} makes it again.")
     broken = [address for address, _, _ in tainted(site.state)]
@@ -94,6 +95,8 @@ def function(site: Site) -> Finding:
         try:
             getattr(site, look)
         except FunctionFailed as error:
+            if error.timed_out and site.paused:
+                return waking(site, f"{error}")
             follows = ("quota", "subnets", "rules", "target") if error.timed_out else ()
             return wrong(
                 f"{error}", f"Read make logs ENV={site.environment}, correct the code, deploy again.", follows=follows

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from ssl import cert_time_to_seconds
 from typing import Any
 
+from tools.database import Database
 from tools.doctor.finding import Finding, ok, unknown, wrong
+from tools.doctor.pausing import is_waking, waking
 from tools.doctor.site import NotJudged, Site, variables
 
 LEAST_DAYS = 30  # before which a certificate should have been replaced
@@ -25,6 +27,13 @@ def dns(site: Site) -> Finding:
             f"The function connects to {host or 'no host'}, but the endpoint is {' or '.join(endpoints)}.",
             f"make deploy ENV={site.environment} leads it there.",
         )
+    reader, of_readers = variables(site.function).get("PGHOST_READER"), _endpoints(site, "READ_ONLY")
+    if reader and reader not in of_readers:
+        there = f"the readers' endpoint is {' or '.join(of_readers)}" if of_readers else "there is none for reading"
+        return wrong(
+            f"The function reads from {reader}, but {there}.",
+            f"make deploy ENV={site.environment} sets its PGHOST_READER again.",
+        )
     view = _reached(site, "address")
     if view.get("failed") == "address":
         return wrong(
@@ -38,6 +47,8 @@ def tls(site: Site) -> Finding:
     """See that something answers there, and that its certificate chain and name are the expected ones."""
     view = _reached(site, "server")
     host = view["settings"]["host"]
+    if is_waking(site, view):
+        return waking(site, view["reason"])
     if view.get("failed") == "server":
         return wrong(
             f"{host} does not answer: {view['reason']}.",
@@ -62,6 +73,8 @@ def token(site: Site) -> Finding:
     user, reason = view["settings"]["user"], view.get("reason", "")
     if view.get("failed") is None:
         return ok(f"accepted of {user}, PostgreSQL {view['query'][1]} answers")
+    if is_waking(site, view):
+        return waking(site, reason)
     if has_no_room(view):
         accepted = view["failed"] == "query"
         return ok(f"accepted of {user}") if accepted else unknown(f"Not judged, for no connection was free: {reason}.")
@@ -95,20 +108,20 @@ def certificate(site: Site) -> Finding:
     seen = site.known_view("view").get("certificate")
     if seen:
         ends[site.view["settings"]["host"]] = cert_time_to_seconds(seen["notAfter"])
-    details = site.instance.get("CertificateDetails", {})
-    if "ValidTill" in details:
-        ends[site.instance["DBInstanceIdentifier"]] = details["ValidTill"].timestamp()
+    of_instances = {
+        instance["DBInstanceIdentifier"]: instance["CertificateDetails"]["ValidTill"].timestamp()
+        for instance in site.database.instances
+        if "ValidTill" in instance.get("CertificateDetails", {})
+    }
+    ends |= of_instances
     if not ends:
         return unknown("No certificate was seen.")
     days = {name: int((end - time.time()) // 86_400) for name, end in ends.items()}
     name, left = min(days.items(), key=lambda item: item[1])
     if left < LEAST_DAYS:
-        of_instance = site.instance["DBInstanceIdentifier"]
-        authority = site.instance.get("CACertificateIdentifier", "rds-ca-rsa2048-g1")
         return wrong(
             f"The certificate of {name} runs out in {left} days.",
-            f"aws rds modify-db-instance --db-instance-identifier {of_instance} --ca-certificate-identifier "
-            f"{authority} --apply-immediately makes a new one; a proxy's own is AWS's to renew: open a case.",
+            f"{_renewal(site.database, name)} makes a new one; a proxy's own is AWS's to renew: open a case.",
         )
     return ok(f"that of {name} lasts {left} days")
 
@@ -122,13 +135,33 @@ def _reached(site: Site, step: str) -> dict[str, Any]:
     return view
 
 
-def _endpoints(site: Site) -> list[str]:
-    """The names that lead to the proxy or, without one, to the instance."""
+def _endpoints(site: Site, role: str = "READ_WRITE") -> list[str]:
+    """The names that lead to the proxy or, without one, to the database, for writing or for reading only."""
+    database, writes = site.database, role == "READ_WRITE"
     if site.proxy is None:
-        return [site.instance["Endpoint"]["Address"]]
+        return [database.host] if writes else [database.reader_host] if database.reader_host else []
     name = site.proxy["DBProxyName"]
     further = site.client("rds").describe_db_proxy_endpoints(DBProxyName=name)["DBProxyEndpoints"]
-    return [site.proxy["Endpoint"], *(endpoint["Endpoint"] for endpoint in further if not endpoint.get("IsDefault"))]
+    return [
+        *([site.proxy["Endpoint"]] if writes else []),
+        *(
+            endpoint["Endpoint"]
+            for endpoint in further
+            if not endpoint.get("IsDefault") and endpoint.get("TargetRole", "READ_WRITE") == role
+        ),
+    ]
+
+
+def _renewal(database: Database, name: str) -> str:
+    """Return the command that gives an instance a new certificate; of an endpoint, it is the writer's."""
+    one = next((one for one in database.instances if one["DBInstanceIdentifier"] == name), database.writer or {})
+    authority = one.get("CACertificateIdentifier", "rds-ca-rsa2048-g1")
+    whole = database.is_cluster and not database.aurora  # a Multi-AZ cluster has one authority for all
+    word, of = ("cluster", database.name) if whole else ("instance", one.get("DBInstanceIdentifier", database.name))
+    return (
+        f"aws rds modify-db-{word} --db-{word}-identifier {of} --ca-certificate-identifier {authority} "
+        "--apply-immediately"
+    )
 
 
 def _issuer(seen: dict[str, Any]) -> str:

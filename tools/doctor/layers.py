@@ -30,6 +30,7 @@ LAYERS: Mapping[str, Check] = {
     "token": inside.token,
     "policy": access.policy,
     "target": database.target,
+    "readers": database.readers,
     "secret": access.secret,
     "login": access.login,
     "migrations": access.migrations,

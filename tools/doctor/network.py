@@ -120,7 +120,7 @@ def _permits(permission: dict[str, Any], groups: Iterable[str], networks: list[s
 
 def _steps(site: Site) -> Iterator[Step]:
     tiers = _tiers(site)
-    database, port = tiers["database"], int(site.instance["Endpoint"]["Port"])
+    database, port = tiers["database"], site.database.port
     if proxy := tiers.get("proxy"):
         yield Step(tiers["function"], proxy, POSTGRES)
         yield Step(proxy, database, port)
@@ -133,15 +133,21 @@ def _steps(site: Site) -> Iterator[Step]:
 
 def _tiers(site: Site) -> dict[str, Tier]:
     """What the environment consists of, as AWS describes it now."""
-    instance, proxy = site.instance, site.proxy
+    database, proxy = site.database, site.proxy
     found = {
         name: Tier(name, tuple(security_groups(function)), tuple(function.get("VpcConfig", {}).get("SubnetIds", [])))
         for name, function in (("function", site.function), ("bootstrap", site.bootstrap))
     }
     found["database"] = Tier(
         "database",
-        tuple(group["VpcSecurityGroupId"] for group in instance["VpcSecurityGroups"]),
-        tuple(subnet["SubnetIdentifier"] for subnet in instance.get("DBSubnetGroup", {}).get("Subnets", [])),
+        tuple(group["VpcSecurityGroupId"] for group in database.described["VpcSecurityGroups"]),
+        tuple(
+            dict.fromkeys(
+                subnet["SubnetIdentifier"]
+                for instance in database.instances  # a cluster names its subnet group only
+                for subnet in instance.get("DBSubnetGroup", {}).get("Subnets", [])
+            )
+        ),
     )
     if proxy is not None:
         found["proxy"] = Tier("proxy", tuple(proxy["VpcSecurityGroupIds"]), tuple(proxy["VpcSubnetIds"]))

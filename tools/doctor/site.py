@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -14,19 +15,21 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.account import Place, place
+from tools.database import Database, find
 from tools.declaration import declaration
 from tools.outputs import values
 
 T = TypeVar("T")
 
 # The outputs of a root, by what they name.
-FUNCTION, BOOTSTRAP, PROXY, INSTANCE = "function_arn", "bootstrap_arn", "proxy", "database_identifier"
+FUNCTION, BOOTSTRAP, PROXY, DATABASE = "function_arn", "bootstrap_arn", "proxy", "database_identifier"
 
 DIAGNOSE_FUNCTION = {"lambda_postgres": "diagnose"}
 DIAGNOSE_BOOTSTRAP = {"action": "diagnose"}
 MARK = "DB_DIAGNOSE"  # of a function whose handler answers DIAGNOSE_FUNCTION; another one would take it for work
 
 _TERRAFORM_SECONDS = 60
+_CAPACITY_WITHIN = timedelta(minutes=10)  # CloudWatch is some minutes late
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2}, max_pool_connections=20)
 
 
@@ -155,10 +158,38 @@ class Site:
         return self._function(self.output(BOOTSTRAP))
 
     @once
-    def instance(self) -> dict[str, Any]:
-        name = self.output(INSTANCE)
-        rds = self.client("rds")
-        return dict(_found(f"the instance {name}", lambda: rds.describe_db_instances(DBInstanceIdentifier=name))[0])
+    def database(self) -> Database:
+        """The instance or the cluster, as the state says; where it is another root's, as AWS says."""
+        name = self.output(DATABASE)
+        cluster = self._of_the_state(name)
+        word = "cluster" if cluster else "instance"
+        return _found(f"the {word} {name}", lambda: find(self.client("rds"), name, cluster=cluster))
+
+    @once
+    def capacity(self) -> float | None:
+        """ACU that the writer had when CloudWatch last saw it; None of what has a class, or was not seen."""
+        writer = self.database.writer
+        if self.database.capacity is None or writer is None:
+            return None
+        now = datetime.now(UTC)
+        seen = self.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/RDS",
+            MetricName="ServerlessDatabaseCapacity",
+            Dimensions=[{"Name": "DBInstanceIdentifier", "Value": writer["DBInstanceIdentifier"]}],
+            StartTime=now - _CAPACITY_WITHIN,
+            EndTime=now,
+            Period=60,
+            Statistics=["Average"],
+        )["Datapoints"]
+        return float(max(seen, key=lambda point: point["Timestamp"])["Average"]) if seen else None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the database was paused when CloudWatch last saw it; False where that cannot be asked."""
+        try:
+            return self.capacity == 0
+        except (NotJudged, BotoCoreError, ClientError):
+            return False
 
     @once
     def proxy(self) -> dict[str, Any] | None:
@@ -167,7 +198,7 @@ class Site:
         if not name:
             return None
         rds = self.client("rds")
-        return dict(_found(f"the proxy {name}", lambda: rds.describe_db_proxies(DBProxyName=name))[0])
+        return dict(_found(f"the proxy {name}", lambda: rds.describe_db_proxies(DBProxyName=name)["DBProxies"][0]))
 
     @once
     def reserved_concurrency(self) -> int | None:
@@ -211,6 +242,13 @@ class Site:
             raise NotJudged(f"{name} does not know the diagnostic action: deploy its code of this tree.")
         return found | ({"reason": str(found["reason"]).rstrip(". ")} if "reason" in found else {})
 
+    def _of_the_state(self, name: str) -> bool | None:
+        """Tell whether the state has a cluster of this name; None where it has neither that nor an instance."""
+        for kind, argument in (("aws_rds_cluster", "cluster_identifier"), ("aws_db_instance", "identifier")):
+            if any(attributes.get(argument) == name for attributes in self.of_type(kind)):
+                return kind == "aws_rds_cluster"
+        return None
+
     def _function(self, arn: str) -> dict[str, Any]:
         functions = self.client("lambda")
         return dict(
@@ -240,12 +278,11 @@ def security_groups(function: dict[str, Any]) -> list[str]:
     return list(function.get("VpcConfig", {}).get("SecurityGroupIds", []))
 
 
-def _found(what: str, call: Callable[[], Any]) -> Any:
+def _found(what: str, call: Callable[[], T]) -> T:
     """Return what a call describes; Gone where AWS does not know it."""
     try:
-        answer = call()
+        return call()
     except ClientError as error:
         if "NotFound" in error.response["Error"]["Code"]:
             raise Gone(f"{what} is in the state, but not in AWS.") from error
         raise
-    return next((value for name, value in answer.items() if name.startswith("DB")), answer)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tools.doctor.finding import Finding, ok, unknown, wrong
@@ -17,6 +17,8 @@ PERIOD_SECONDS = 60
 MOST_PINNED_PERCENT = 10
 MOST_USED_PERCENT = 70  # RDS User Guide, rds-proxy-monitoring-dashboard: 30 % of headroom
 MOST_DIRECT_PERCENT = 90  # CloudWatch User Guide, recommended alarms of RDS: DatabaseConnections
+
+YOUNG = timedelta(hours=1)  # until then a metric may have no point yet
 
 Series = Mapping[str, Mapping[datetime, float]]
 
@@ -53,6 +55,12 @@ def alarms(site: Site) -> Finding:
         first = min(ringing, key=lambda alarm: str(alarm["AlarmName"]))
         told = str(first.get("AlarmDescription") or "").strip()
         return wrong(f"In ALARM: {names}.", told or "Read the alarm's description in CloudWatch.")
+    if unseen := _unseen(site, mine):
+        return wrong(
+            f"CloudWatch has no metric of what these alarms watch: {', '.join(unseen)}.",
+            "Compare their dimensions with aws cloudwatch list-metrics --namespace AWS/RDS --dimensions "
+            f"Name=DBClusterIdentifier,Value={site.database.name}, and correct modules/observability.",
+        )
     return ok(f"none of {len(mine)} is in ALARM")
 
 
@@ -63,7 +71,8 @@ def alarms_of(site: Site) -> Iterator[dict[str, Any]]:
         for kind in ("aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm")
         for alarm in site.of_type(kind)
     }
-    watched = {site.function["FunctionName"], site.bootstrap["FunctionName"], site.instance["DBInstanceIdentifier"]}
+    watched = {site.function["FunctionName"], site.bootstrap["FunctionName"], site.database.name}
+    watched |= {one["DBInstanceIdentifier"] for one in site.database.instances}
     if site.proxy is not None:
         watched.add(site.proxy["DBProxyName"])
     pages = site.client("cloudwatch").get_paginator("describe_alarms")
@@ -101,13 +110,55 @@ def _pooled(site: Site, proxy: str) -> Finding:
     return ok(f"in the last hour at most {used:.0f} % of the pool open, {pinned:.0f} % pinned, no borrow timeout")
 
 
+def _unseen(site: Site, watching: Iterable[dict[str, Any]]) -> list[str]:
+    """Name the alarms on a cluster whose metric, with its dimensions, CloudWatch has not had for a while.
+
+    Nothing is said of a young cluster, nor of one that is paused, which publishes little.
+    """
+    database = site.database
+    made = database.described.get("ClusterCreateTime")
+    if not database.is_cluster or made is None or site.paused or datetime.now(UTC) - made < YOUNG:
+        return []
+    pages = site.client("cloudwatch").get_paginator("list_metrics")
+    known = {
+        (metric["MetricName"], frozenset((given["Name"], given["Value"]) for given in metric["Dimensions"]))
+        for page in pages.paginate(
+            Namespace="AWS/RDS", Dimensions=[{"Name": "DBClusterIdentifier", "Value": database.name}]
+        )
+        for metric in page["Metrics"]
+    }
+    return sorted(
+        alarm["AlarmName"]
+        for alarm in watching
+        for name, dimensions in _metrics(alarm)
+        if ("DBClusterIdentifier", database.name) in dimensions and (name, dimensions) not in known
+    )
+
+
+def _metrics(alarm: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[tuple[str, str]]]]:
+    """Yield the metrics that an alarm watches, alone or in an expression."""
+    watched = [alarm, *(query.get("MetricStat", {}).get("Metric", {}) for query in alarm.get("Metrics", []))]
+    for metric in watched:
+        if "MetricName" in metric:
+            given = metric.get("Dimensions", [])
+            yield metric["MetricName"], frozenset((one["Name"], one["Value"]) for one in given)
+
+
 def _direct(site: Site) -> Finding:
-    name = site.instance["DBInstanceIdentifier"]
-    found = _series(site, {"open": ("DatabaseConnections", {"DBInstanceIdentifier": name})}, statistic="Maximum")
+    name, writer = site.database.name, site.database.writer
+    if writer is None:
+        return unknown(f"{name} has no writer.")
+    dimensions = {"open": ("DatabaseConnections", {"DBInstanceIdentifier": writer["DBInstanceIdentifier"]})}
+    if site.database.is_cluster:  # AWS's guide lists both dimensions, not which metric has them
+        dimensions["open_too"] = ("DatabaseConnections", {"DBClusterIdentifier": name, "Role": "WRITER"})
+    found = _series(site, dimensions, statistic="Maximum")
+    opened = [*found["open"].values(), *found.get("open_too", {}).values()]
     most = site.known_view("database_view").get("server", {}).get("max_connections")
-    if not found["open"] or not most:
+    if not opened and site.paused:
+        return ok("nobody was connected in the last hour: paused")
+    if not opened or not most:
         return unknown(f"CloudWatch has no metric of {name} of the last hour.")
-    used = 100 * max(found["open"].values()) / most
+    used = 100 * max(opened) / most
     if used > MOST_DIRECT_PERCENT:
         return wrong(
             f"In the last hour up to {used:.0f} % of max_connections ({most}) were in use.",

@@ -27,6 +27,7 @@ def correct(moto: Moto) -> None:
     provisioned_clusters_have_no_scaling_of_the_first_kind(moto)
     deletion_asks_for_a_snapshot_or_a_waiver(moto)
     failover_needs_a_member(moto)
+    members_tell_whether_they_read_their_group(moto)
     groups_list_what_was_given(moto)
     groups_in_use_are_not_deleted(moto)
     snapshots_can_be_restored(moto)
@@ -178,6 +179,23 @@ def failover_needs_a_member(moto: Moto) -> None:
             message = f"Cannot find target instance: {target_db_instance_identifier}"
             raise RDSClientError("InvalidParameterValue", message)
         return original(self, db_cluster_identifier, target_db_instance_identifier)
+
+
+def members_tell_whether_they_read_their_group(moto: Moto) -> None:
+    """DBClusterParameterGroupStatus of a member is pending-reboot until it restarts with the parameters of its group.
+
+    API reference, DBClusterMember; Aurora user guide, USER_WorkingWithParamGroups. One server stands for all members,
+    so that here they all read it at once.
+    """
+    described = DBCluster.db_cluster_members
+
+    def members(self: Any) -> list[dict[str, Any]]:
+        group = self.backend.db_cluster_parameter_groups.get(self.parameter_group)
+        read = (_given(group) if group else {}) == self.__dict__.get("parameters_in_force", {})
+        status = "in-sync" if read else "pending-reboot"
+        return [{**member, "DBClusterParameterGroupStatus": status} for member in described.__get__(self)]
+
+    moto.set(DBCluster, "db_cluster_members", property(members))
 
 
 def groups_list_what_was_given(moto: Moto) -> None:

@@ -26,6 +26,8 @@ def test_a_whole_database_has_nothing_to_tell(target: Any) -> None:
     assert found["migrations"]["last"][0] == "0001_users.sql"
     assert found["server"]["max_connections"] == 40
     assert 0 < found["server"]["connections"] < 40
+    assert found["server"]["reserved"]["superuser_reserved_connections"] == 3
+    assert "password_method" not in found["server"]  # RDS's own parameter, which no other server has
     assert "failed" not in found
 
 

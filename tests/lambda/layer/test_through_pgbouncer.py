@@ -298,7 +298,7 @@ def statements(server):
     start = server.log_file.stat().st_size
 
     def read():
-        text = server.log_file.read_text()[start:]
+        text = server.log_file.read_bytes()[start:].decode()
         sent = re.findall(r"app@app LOG:  (?:statement|execute [^:]*): (.*)", text)
         # PgBouncer itself brings the name that came in the startup packet to each server connection.
         return {re.sub(r"'[^']*'", "…", line) for line in sent} - {"SET application_name=…;"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tools.database import Database
 from tools.declaration import OVERRIDE
 from tools.doctor import access, database, deployed, inside, network, watched
 from tools.doctor.finding import Finding
@@ -66,8 +67,17 @@ class Described(Site):
 
     def __init__(self, calls: dict[str, dict[str, Any]] | None = None, **facts: Any) -> None:
         super().__init__(Path("terraform/prod"), ["false"])
-        given = {"function": FUNCTION, "bootstrap": BOOTSTRAP, "instance": INSTANCE, "proxy": None, "outputs": OUTPUTS}
-        for name, fact in {**given, "state": {}, "reserved_concurrency": None, **facts}.items():
+        given: dict[str, Any] = {
+            "function": FUNCTION,
+            "bootstrap": BOOTSTRAP,
+            "instance": INSTANCE,
+            "proxy": None,
+            "outputs": OUTPUTS,
+        }
+        given |= {"state": {}, "reserved_concurrency": None, **facts}
+        instance = given.pop("instance")
+        given.setdefault("database", Database.of_instance(instance) if isinstance(instance, dict) else instance)
+        for name, fact in given.items():
             self.known[name] = (None, fact) if isinstance(fact, Exception) else (fact, None)
         self._calls = calls or {}
 

@@ -18,6 +18,8 @@ from lambda_postgres import CannotConnect, CannotLend, ConnectionLost, psycopg_a
 from lambda_postgres.log import Log
 from lambda_postgres.psycopg_async import AsyncPsycopgKeeper
 
+from tests.waiting import await_that
+
 from .awaited import promise
 from .test_psycopg import one, pid, rows, write
 
@@ -30,19 +32,19 @@ def keeper(settings, clock):
 
 
 @pytest.fixture
-def slow_commit(server):
-    """Return a statement after which COMMIT takes half a second."""
+def held_commit(server):
+    """Lend a cursor that holds up the COMMIT of whoever inserted into `held`, until it runs `pg_advisory_unlock(1)`."""
     with server.administrator("app") as cursor:
         cursor.execute(
-            "CREATE TABLE slow (id int); GRANT INSERT ON slow TO app;"
-            "CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;"
-            "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED"
-            " FOR EACH ROW EXECUTE FUNCTION sleep()"
+            "CREATE TABLE held (id int); GRANT INSERT ON held TO app;"
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;"
+            "CREATE CONSTRAINT TRIGGER held AFTER INSERT ON held DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION wait();"
+            "SELECT pg_advisory_lock(1)"
         )
-    yield "INSERT INTO slow VALUES (1)"
-    with server.administrator("app") as cursor:
-        cursor.execute("DROP TABLE slow; DROP FUNCTION sleep")
+        yield cursor
+        cursor.execute("SELECT pg_advisory_unlock_all(); DROP TABLE held; DROP FUNCTION wait")
 
 
 def context_of(name, milliseconds=60_000):
@@ -359,19 +361,27 @@ async def test_cancelled_between_two_statements_it_is_rolled_back_and_kept(keepe
 
 
 @promise
-async def test_cancelled_while_commit_is_on_its_way_it_is_in_doubt_and_never_repeated(keeper, server, slow_commit):
+async def test_cancelled_while_commit_is_on_its_way_it_is_in_doubt_and_never_repeated(keeper, server, held_commit):
     async def work(conn):
         runs.append(1)
         await write(conn)
-        await conn.execute(slow_commit)
+        await conn.execute("INSERT INTO held VALUES (1)")
+
+    def is_held():
+        held_commit.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return held_commit.fetchone() == (1,)
 
     runs = []
-    with pytest.raises(TimeoutError) as caught:
-        async with asyncio.timeout(0.2):
-            await keeper.run_transaction(work)
-    assert "may have been committed" in caught.value.__cause__.__notes__[0]
-    await asyncio.sleep(0.6)
-    assert (runs, rows(server)) == ([1], 1)  # here it was
+    task = asyncio.ensure_future(keeper.run_transaction(work))
+    while not is_held():
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert "may have been committed" in caught.value.__notes__[0]
+    held_commit.execute("SELECT pg_advisory_unlock(1)")
+    await_that(lambda: rows(server) == 1)  # here it was
+    assert runs == [1]
     async with keeper.connection() as conn:
         assert await pid(conn)
 
