@@ -5,12 +5,16 @@ Run as a script in the Lambda image and outside it alike, hence standard library
 
 import compileall
 import py_compile
+import re
 import shutil
 import sys
 from pathlib import Path
 
 # How this machine installed, not what is installed. RECORD goes with them: it lists them.
 _INSTALLER_FILES = {".lock", "INSTALLER", "RECORD", "REQUESTED", "direct_url.json"}
+
+# No function that the layer is for imports these: 9 KB of .pyc files for nothing. Whoever does, compiles them.
+_NOT_COMPILED = re.compile(r"/(psycopg2/(pool|tz)|lambda_postgres/guard)\.py$")
 
 
 def remove_leftovers(tree: Path) -> None:
@@ -21,7 +25,7 @@ def remove_leftovers(tree: Path) -> None:
             path.unlink()
 
 
-def compile_modules(tree: Path, place: str, *, quiet: int = 1) -> bool:
+def compile_modules(tree: Path, place: str, *, quiet: int = 1, leave: re.Pattern[str] | None = None) -> bool:
     """Compile every module for its place in Lambda, never to be checked against its source again; tell of success."""
     # A zip has no times fit to compare, and no place in Lambda can be written: without these each cold start compiles.
     return compileall.compile_dir(
@@ -29,6 +33,7 @@ def compile_modules(tree: Path, place: str, *, quiet: int = 1) -> bool:
         quiet=quiet,
         stripdir=str(tree),
         prependdir=place,
+        rx=leave,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 
@@ -40,5 +45,5 @@ if __name__ == "__main__":
         compile_modules(folder, "/var/task", quiet=2)
     else:
         remove_leftovers(folder)
-        if not compile_modules(folder, "/opt/python"):
+        if not compile_modules(folder, "/opt/python", leave=_NOT_COMPILED):
             sys.exit("A module of the layer does not compile.")

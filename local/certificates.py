@@ -49,15 +49,15 @@ class Certificates:
         """Return what a client passes as sslrootcert."""
         return self._folder / f"{authority}.pem"
 
-    def host(self, authority: Authority, host_name: str, *addresses: str) -> HostCertificate:
-        """Issue a certificate for exactly this host name, and these IP addresses."""
+    def host(self, authority: Authority, host_name: str, *others: str) -> HostCertificate:
+        """Issue a certificate for exactly this host name, and these other names and IP addresses."""
         issuer, issuer_key = self._authorities[authority]
         key = ec.generate_private_key(ec.SECP256R1())
         # The host stands in the alternative name alone: a common name holds 64 characters, an endpoint's may be longer.
         certificate = (
             _builder(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Local stack")]), issuer.subject, key)
             .add_extension(
-                x509.SubjectAlternativeName([_alternative_name(name) for name in (host_name, *addresses)]),
+                x509.SubjectAlternativeName([_alternative_name(name) for name in (host_name, *others)]),
                 critical=False,
             )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

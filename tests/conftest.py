@@ -22,8 +22,8 @@ def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-# They apply whole modules, break them, and wait for the provider, or try an example: `make test-examples`, and not
-# `make test`.
+# They apply whole modules, break them, and wait for the provider, or try an example, or fail over to a standby, which
+# takes long too: `make test-examples`, and not `make test`.
 APPLIED = (
     "tests/terraform/test_apply.py",
     "tests/examples/test_platform.py",
@@ -43,6 +43,8 @@ APPLIED = (
     "tests/terraform/test_failed_migration.py",
     "tests/examples/test_users_api.py",
     "tests/examples/test_existing_database.py",
+    "tests/lambda/layer/test_failover.py",
+    "tests/local/postgres/test_standby.py",
 )
 
 

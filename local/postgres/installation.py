@@ -93,6 +93,13 @@ class Installation:
     def copy(self, source: Path, target: Path) -> None:
         self._run("/bin/cp", "-Rp", str(source), str(target))
 
+    def back_up(self, connection: str, target: Path) -> None:
+        """Copy a running server's data, with all that a standby of it needs."""
+        self._run(
+            *(self.binaries.program("pg_basebackup"), "--dbname", connection, "--pgdata", str(target)),
+            *("--checkpoint", "fast", "--write-recovery-conf", "--no-sync", "--no-manifest", "--no-password"),
+        )
+
     def spawn(
         self,
         command: Sequence[str],

@@ -3,6 +3,9 @@
 Two ways lead in: a Unix socket in a private folder, for the listener that has already checked an IAM token, and TLS on
 127.0.0.1 with SCRAM, for the proxy's own logins. What differs from RDS: data is not flushed to disk (`fsync = off`),
 and the folder goes when the server stops.
+
+A server may be a hot standby of another, by streaming replication: it answers reads, and lags when its replay is
+paused. Writer and readers of a cluster are made so; Aurora's share one storage instead, and lag by milliseconds.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import psycopg2
 from psycopg2 import extensions, sql
@@ -24,6 +28,7 @@ from local.postgres.installation import ADMINISTRATOR, Binaries, Installation, P
 
 _START_TIMEOUT_SECONDS = 30.0
 _STOP_TIMEOUT_SECONDS = 10.0
+_REPLAY_TIMEOUT_SECONDS = 30.0
 
 # Ends the server when the parent is gone, however it went: `read` meets the end of the pipe that the parent holds. The
 # kernel's own parent-death signal would not do: it follows the thread that started the server, not the process.
@@ -53,13 +58,14 @@ class Snapshot:
 
 
 class PostgresServer:
-    """One running server. Made by `start`."""
+    """One running server. Made by `start` or `start_standby`."""
 
     def __init__(
         self,
         *,
         name: str,
         host_name: str,
+        other_host_names: Sequence[str],
         max_connections: int,
         master_user: str,
         database: str,
@@ -68,6 +74,7 @@ class PostgresServer:
     ) -> None:
         self.name = name
         self.host_name = host_name
+        self.other_host_names = tuple(other_host_names)
         self.max_connections = max_connections
         self.master_user = master_user
         self.database = database
@@ -93,16 +100,18 @@ class PostgresServer:
         log_file: Path | None = None,
         binaries: Binaries | None = None,
         snapshot: Snapshot | None = None,
+        other_host_names: Sequence[str] = (),
     ) -> PostgresServer:
         """Start a server with its master user and database; return when it accepts connections.
 
         `log_file` outlives the server; without it the log goes with the server's folder. With a snapshot the master
-        user and all data are the snapshot's.
+        user and all data are the snapshot's. `other_host_names` are in its certificate too: a cluster's endpoints.
         """
         installation = Installation.acquire(binaries or find_binaries())
         server = cls(
             name=name,
             host_name=host_name,
+            other_host_names=other_host_names,
             max_connections=max_connections,
             master_user=master_user,
             database=database,
@@ -114,6 +123,42 @@ class PostgresServer:
             server._launch()
             if snapshot is None:
                 server._create(master_password)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @classmethod
+    def start_standby(
+        cls,
+        primary: PostgresServer,
+        *,
+        name: str,
+        host_name: str,
+        certificates: Certificates,
+        log_file: Path | None = None,
+        other_host_names: Sequence[str] = (),
+    ) -> PostgresServer:
+        """Start a hot standby of a running server; return when it answers reads.
+
+        Its users, passwords and data are the primary's, which goes on meanwhile. It needs as many connections as the
+        primary has: raise max_connections here first, and there afterwards.
+        """
+        installation = Installation.acquire(primary._installation.found)  # whose superuser the data knows
+        server = cls(
+            name=name,
+            host_name=host_name,
+            other_host_names=other_host_names,
+            max_connections=primary.max_connections,
+            master_user=primary.master_user,
+            database=primary.database,
+            log_file=log_file,
+            installation=installation,
+        )
+        try:
+            server._write_identity(certificates)
+            server._copy_from(primary)
+            server._launch()
         except BaseException:
             server.stop()
             raise
@@ -190,6 +235,47 @@ class PostgresServer:
         finally:
             self._launch()
 
+    @property
+    def is_standby(self) -> bool:
+        return (self._folder / "data" / "standby.signal").exists()  # the server removes it when it is promoted
+
+    def follow(self, primary: PostgresServer) -> None:
+        """Be a standby of this server from now on, as what is left of a cluster after a failover.
+
+        A standby keeps its data and its sessions. What was a primary itself starts again with a copy of the new one's
+        data: what it alone had is gone, as it is for RDS.
+        """
+        if self.is_standby:
+            with self.administrator() as cursor:
+                cursor.execute("ALTER SYSTEM SET primary_conninfo = %s", [self._replication_from(primary)])
+                cursor.execute("SELECT pg_reload_conf()")
+            return
+        self._end_process()
+        shutil.rmtree(self._folder / "data")
+        self._copy_from(primary)
+        self._launch()
+
+    def promote(self) -> None:
+        """Make the standby a primary of its own; return when it takes writes. Sessions stay."""
+        with self.administrator() as cursor:
+            cursor.execute("SELECT pg_promote(true, %s)", [int(_REPLAY_TIMEOUT_SECONDS)])
+            if cursor.fetchone() != (True,):
+                raise PostgresError(f"PostgreSQL {self.name} was not promoted:\n{self._log_tail()}")
+
+    def pause_replay(self) -> None:
+        """Let the standby lag: from now on it shows the data of this moment. Return when that is so."""
+        self._ask("SELECT pg_wal_replay_pause()")
+        self._await_answer("SELECT pg_get_wal_replay_pause_state() = 'paused'", "paused its replay")
+
+    def resume_replay(self) -> None:
+        """End the lag; `catch_up` tells when it is over."""
+        self._ask("SELECT pg_wal_replay_resume()")
+
+    def catch_up(self, primary: PostgresServer) -> None:
+        """Return when the standby shows all that the primary has committed until now."""
+        (position,) = primary._ask("SELECT pg_current_wal_flush_lsn()")
+        self._await_answer("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", "caught up", position)
+
     def stop(self) -> None:
         """Stop the server and remove its folder. Does nothing the second time."""
         self._end_process()
@@ -198,12 +284,41 @@ class PostgresServer:
             self._installation.release()
 
     def _prepare(self, certificates: Certificates, snapshot: Snapshot | None) -> None:
+        (snapshot.restore if snapshot else self._installation.copy_data)(self._folder / "data")
+        self._write_identity(certificates)
+
+    def _write_identity(self, certificates: Certificates) -> None:
         installation = self._installation
-        (snapshot.restore if snapshot else installation.copy_data)(self._folder / "data")
-        certificate = certificates.host("rds", self.host_name)
+        certificate = certificates.host("rds", self.host_name, *self.other_host_names)
         for source, target in ((certificate.certificate, "server.pem"), (certificate.key, "server.key")):
             installation.write(self._folder / target, source.read_text())
         installation.write(self._folder / "pg_hba.conf", _host_based_access(self.master_user))
+
+    def _copy_from(self, primary: PostgresServer) -> None:
+        password_file = self._folder / "replication"  # no password is on a command line, nor in the data
+        self._installation.write(password_file, f"*:*:*:{ADMINISTRATOR}:{self._installation.password}\n")
+        self._installation.back_up(self._replication_from(primary), self._folder / "data")
+
+    def _replication_from(self, primary: PostgresServer) -> str:
+        return extensions.make_dsn(
+            host=str(primary.socket_folder),
+            port=primary.port,
+            user=ADMINISTRATOR,
+            passfile=str(self._folder / "replication"),
+            application_name=self.name,
+        )
+
+    def _ask(self, question: str, *values: object) -> tuple[Any, ...]:
+        with self.administrator() as cursor:
+            cursor.execute(question, values)
+            return cast("tuple[Any, ...]", cursor.fetchone())
+
+    def _await_answer(self, question: str, what: str, *values: object) -> None:
+        deadline = time.monotonic() + _REPLAY_TIMEOUT_SECONDS
+        while self._ask(question, *values) != (True,):
+            if time.monotonic() > deadline:
+                raise PostgresError(f"PostgreSQL {self.name} has not {what} after {_REPLAY_TIMEOUT_SECONDS:.0f} s")
+            time.sleep(0.01)
 
     def _launch(self) -> None:
         # A port found free may be taken before the server binds it: then another is tried, but not by a restart.
@@ -234,6 +349,8 @@ class PostgresServer:
             "shared_buffers": "32MB",
             "fsync": "off",
             "full_page_writes": "off",
+            "wal_keep_size": "128MB",  # for standbys that were away
+            "wal_retrieve_retry_interval": "200ms",  # a standby whose primary is gone looks for it as often
             "timezone": "UTC",
             "log_line_prefix": "%m [%p] %q%u@%d ",
             "cluster_name": self.name,
@@ -316,6 +433,7 @@ def _host_based_access(master_user: str) -> str:
     master = '"' + master_user.replace('"', '""') + '"'
     lines = (
         f"local   all {master},{ADMINISTRATOR} scram-sha-256",
+        f"local   replication {ADMINISTRATOR} scram-sha-256",
         "local   all +rds_iam trust",
         "local   all all scram-sha-256",
         f"hostssl all {master} 127.0.0.1/32 scram-sha-256",

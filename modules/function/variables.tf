@@ -54,7 +54,7 @@ variable "connection" {
 }
 
 variable "reader_connection" {
-  description = "Where to read: reader_connection of the cluster module or the proxy module. The code finds its host as PGHOST_READER. Null: at the connection."
+  description = "Where to read: reader_connection of the cluster module or the proxy module. The library leads read_only work to its host, PGHOST_READER. Null: at the connection."
   default     = null
   type = object({
     host                  = string

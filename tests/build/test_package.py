@@ -174,9 +174,11 @@ def test_installers_leave_nothing(layer: Path) -> None:
 
 
 @needs_python_313
-def test_every_module_is_compiled_for_opt_and_never_checked_again(layer: Path) -> None:
+def test_every_module_that_functions_use_is_compiled_for_opt_and_never_checked_again(layer: Path) -> None:
     modules = {path.relative_to(layer / "python") for path in layer.rglob("*.py")}
-    assert modules
+    rare = {Path("psycopg2/pool.py"), Path("psycopg2/tz.py"), Path("lambda_postgres/guard.py")}
+    assert rare < modules
+    modules -= rare
     for module in modules:
         compiled = (layer / "python" / module.parent / "__pycache__" / f"{module.stem}.cpython-313.pyc").read_bytes()
         assert int.from_bytes(compiled[4:8], "little") == 0b01  # PEP 552: by hash, unchecked

@@ -26,7 +26,7 @@ from psycopg.sql import Composable
 from psycopg2.extensions import TransactionRollbackError
 
 from .errors import NotConfigured
-from .keeper import Keeper
+from .keeper import _READ_ONLY, Keeper
 from .lending import Loan
 from .session import Session, State
 from .settings import Settings
@@ -60,9 +60,10 @@ class WatchedCursor(psycopg.Cursor[Any]):
         with watching(self, query):
             yield from super().stream(query, params, **options)
 
-    def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
-        with watching(self, statement):
-            return super().copy(statement, params, **options)
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        with watching(self, statement), super().copy(statement, params, **options) as copy:
+            yield copy
 
 
 class Lent(BaseConnection[Any]):
@@ -130,8 +131,9 @@ class Lent(BaseConnection[Any]):
         return None
 
     def note_error(self, error: Told) -> None:
-        if error.pgcode == "25006" and not self.read_only:
+        if error.pgcode == "25006" and not self.closed and not self.read_only:
             self.state.altered = "read-only server"
+            self.state.on_standby = self.info.parameter_status("in_hot_standby") != "off"
 
 
 class PsycopgSession(Lent, psycopg.Connection[Any]):
@@ -186,9 +188,15 @@ class PsycopgKeeper(Keeper):
         self._session = _open_session
 
     def connection(
-        self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+        self,
+        context: Invocation | None = None,
+        *,
+        read_only: bool = False,
+        cursor_factory: Callable[..., Any] | None = None,
     ) -> AbstractContextManager[psycopg.Connection[Any]]:
         """Lend the connection in autocommit. See `Keeper.connection`."""
+        if read_only:
+            return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
         return PsycopgLoan(self, context, cursor_factory)
 
     def run_transaction(
@@ -210,12 +218,12 @@ class PsycopgKeeper(Keeper):
                 ) as conn:
                     yield conn
             except psycopg.errors.Error as error:
-                if (error.sqlstate or "").startswith("40"):
+                if may_be_repeated(error):
                     raise Conflict.of(error) from error
                 raise
 
         try:
-            return self._repeat(lend, work, context, read_only)
+            return self._repeater(read_only)._repeat(lend, work, context, read_only)
         except Conflict as conflict:
             error = conflict.__cause__
         assert error is not None
@@ -259,7 +267,7 @@ class PsycopgKeeper(Keeper):
 class PsycopgLoan(Loan):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
-            if isinstance(error, psycopg.Error) and self._ref is not None:
+            if self._explaining and isinstance(error, psycopg.Error) and self._ref is not None:
                 with self._keeper._explaining(self.outermost):
                     raise error
         except psycopg.Error:
@@ -273,13 +281,19 @@ class Told:
 
     def __init__(self, error: psycopg.Error) -> None:
         self.pgcode, self.diag, self._text = error.sqlstate, error.diag, str(error)
+        self.add_note = error.add_note
 
     def __str__(self) -> str:
         return self._text
 
 
+def may_be_repeated(error: psycopg.Error) -> bool:
+    """Tell whether a keeper is to judge an error of psycopg's."""
+    return (error.sqlstate or "").startswith(("40", _READ_ONLY))
+
+
 class Conflict(TransactionRollbackError):  # noqa: N818  it is seen by nobody
-    """A deadlock or a serialization failure, by the name under which a keeper repeats it."""
+    """A deadlock, a serialization failure or a standby's refusal, by the name under which a keeper repeats it."""
 
     pgcode = None
 
@@ -338,10 +352,13 @@ def connect_by(way: Callable[[], Any]) -> Any:
 
 
 def connection(
-    context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+    context: Invocation | None = None,
+    *,
+    read_only: bool = False,
+    cursor_factory: Callable[..., Any] | None = None,
 ) -> AbstractContextManager[psycopg.Connection[Any]]:
     """Lend this environment's connection, in autocommit. See `Keeper.connection`."""
-    return _keeper().connection(context, cursor_factory=cursor_factory)
+    return _keeper().connection(context, read_only=read_only, cursor_factory=cursor_factory)
 
 
 def transaction(

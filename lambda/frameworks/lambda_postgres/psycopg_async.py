@@ -38,7 +38,7 @@ from psycopg.pq import TransactionStatus
 from .errors import CannotLend, ConnectionLost, Error, NotCommitted, NotConfigured, PoolExhausted
 from .keeper import _ENDED, _require_same_kind
 from .lending import _CONTEXTLIB, _GENERATOR, _LOOK_SECONDS, Loan, _differ, _generator, _here, _of_generator
-from .psycopg import Conflict, Lent, PsycopgKeeper, PsycopgLoan, connect_by, watching
+from .psycopg import Conflict, Lent, PsycopgKeeper, PsycopgLoan, connect_by, may_be_repeated, watching
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from .connecting import Attempt
     from .keeper import Invocation
+    from .psycopg_async_reader import AsyncReader
 
 T = TypeVar("T")
 
@@ -175,6 +176,8 @@ class AsyncPsycopgSession(Lent, OwnAsyncConnection):
 class AsyncPsycopgKeeper(PsycopgKeeper):
     """A keeper whose connection is psycopg's AsyncConnection. Tasks take turns."""
 
+    _reader: AsyncReader | None
+
     def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(settings, **options)
         self._session = _open_session
@@ -182,21 +185,36 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
         self._waiting = 0
 
     def connection(
-        self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+        self,
+        context: Invocation | None = None,
+        *,
+        read_only: bool = False,
+        cursor_factory: Callable[..., Any] | None = None,
     ) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """Lend the connection in autocommit. See `Keeper.connection`."""
+        if read_only:
+            return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
         return _AsyncLoan(self, context, cursor_factory)
 
-    @asynccontextmanager
-    async def transaction(
+    def transaction(
         self,
         context: Invocation | None = None,
         *,
         read_only: bool = False,
         isolation: str | None = None,
         cursor_factory: Callable[..., Any] | None = None,
-    ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    ) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """Lend the connection for one transaction. See `Keeper.transaction`."""
+        return super().transaction(context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory)
+
+    @asynccontextmanager
+    async def _transaction(
+        self,
+        context: Invocation | None,
+        read_only: bool,
+        isolation: str | None,
+        cursor_factory: Callable[..., Any] | None,
+    ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         loan = _AsyncLoan(self, context, cursor_factory)
         loan._explaining = False
         async with loan as conn:
@@ -227,23 +245,22 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
 
         Cancelled work is never run again.
         """
-        pause_after = self._repeating(context, read_only)
+        pause_after = self._repeater(read_only)._repeating(context, read_only)
         how: dict[str, Any] = {"read_only": read_only, "isolation": isolation, "cursor_factory": cursor_factory}
         while True:
-            ended = False
+            ended = on_standby = False
             try:
                 async with self.transaction(context, **how) as conn:
                     try:
                         return await work(conn)
                     finally:  # not later: once given back, the connection may be another task's
-                        ended = conn.state.ended  # type: ignore[attr-defined]
+                        ended, on_standby = conn.state.ended, conn.state.on_standby  # type: ignore[attr-defined]
             except (ConnectionLost, PoolExhausted) as error:
-                pause = pause_after(error, ended)
+                pause = pause_after(error, ended, on_standby)
                 if pause is None:
                     raise
             except psycopg.Error as error:
-                conflict = (error.sqlstate or "").startswith("40")
-                pause = pause_after(Conflict.of(error), ended) if conflict else None
+                pause = pause_after(Conflict.of(error), ended, on_standby) if may_be_repeated(error) else None
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
@@ -265,6 +282,8 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
 
     async def close(self) -> None:
         """Close the connection; the next loan opens another. See `Keeper.close`."""
+        if self._reader is not None:
+            await self._reader.close()
         loan = _AsyncLoan(self)
         loan._ready = False
         async with loan as conn:
@@ -303,6 +322,11 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
         self, reason: str, factory: Any, patience: float, report: Callable[[Attempt], None] | None = None
     ) -> Attempt:
         return super()._attempt(reason, factory or _open_plain, patience, report)
+
+    def _make_reader(self) -> AsyncReader:
+        from .psycopg_async_reader import AsyncReader  # noqa: PLC0415  for functions that have a reader and use it
+
+        return AsyncReader(self)
 
     def _leave_to_parent(self) -> None:
         super()._leave_to_parent()
@@ -556,10 +580,13 @@ def _open_plain(dsn: str) -> Any:
 
 
 def connection(
-    context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+    context: Invocation | None = None,
+    *,
+    read_only: bool = False,
+    cursor_factory: Callable[..., Any] | None = None,
 ) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
     """Lend this environment's connection, in autocommit. See `Keeper.connection`."""
-    return _keeper().connection(context, cursor_factory=cursor_factory)
+    return _keeper().connection(context, read_only=read_only, cursor_factory=cursor_factory)
 
 
 def transaction(

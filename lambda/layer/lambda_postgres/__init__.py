@@ -61,10 +61,13 @@ __all__ = [
 
 
 def connection(
-    context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+    context: Invocation | None = None,
+    *,
+    read_only: bool = False,
+    cursor_factory: Callable[..., Any] | None = None,
 ) -> AbstractContextManager[Connection]:
     """Lend this environment's connection, in autocommit. See `Keeper.connection`."""
-    return _keeper().connection(context, cursor_factory=cursor_factory)
+    return _keeper().connection(context, read_only=read_only, cursor_factory=cursor_factory)
 
 
 def transaction(

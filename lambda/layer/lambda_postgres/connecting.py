@@ -180,6 +180,14 @@ def _connect(settings: Settings, arguments: dict[str, object], factory: Factory)
         connection: Connection = psycopg2.connect(connection_factory=factory, **arguments)  # type: ignore[call-overload]
     except psycopg2.Error as error:
         return _explain(settings, error)
+    if (
+        settings.reader_host
+        and settings.endpoint == "writer"
+        and connection.info.parameter_status("in_hot_standby") == "on"
+    ):
+        connection.close()
+        cause = "this server is a standby: a failover has not reached the address yet, or PGHOST is a reader's"
+        return CannotConnect(settings.target, cause, sqlstate="25006", transient=True)
     return connection
 
 

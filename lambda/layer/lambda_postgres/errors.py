@@ -23,6 +23,8 @@ class Error(Exception):
     sqlstate: str | None = None
     transient = False
     """Waiting may help."""
+    endpoint: str | None = None
+    """`writer` or `reader`, where the error is of a connection."""
 
 
 class NotConfigured(Error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import select
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
+    from .readers import Reader
     from .settings import Settings
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Error)
 
 _ANSWER_SECONDS = 1.0  # of the remaining time, left for answering after the last attempt
 _FELT_SECONDS = 0.1
+_SLOW_MILLISECONDS = 3000
 _WORK_ATTEMPTS = 3
 _UNREACHABLE = "08001"
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: certainly rolled back
+_READ_ONLY = "25006"
 _ENDED = "the work ended its transaction itself, so some of it may have been committed; it is not run again"
 
 
@@ -72,6 +77,8 @@ class Keeper:
         self._logins = (SecretLogins if settings.auth == "secret" else TokenLogins)(settings, clock)
         self._turns = Turns()
         self._holding = self._turns.holding
+        self._reader: Reader | None = None
+        self._making = _thread.allocate_lock()
         self._pending: Attempt | None = None
         self._connection: Session | None = None
         self._readable: Callable[[int], object] = select.poll().poll
@@ -88,17 +95,24 @@ class Keeper:
     # --- lending
 
     def connection(
-        self, context: Invocation | None = None, *, cursor_factory: Callable[..., Any] | None = None
+        self,
+        context: Invocation | None = None,
+        *,
+        read_only: bool = False,
+        cursor_factory: Callable[..., Any] | None = None,
     ) -> AbstractContextManager[Connection]:
         """Lend the connection in autocommit: every statement stands alone.
+
+        With `read_only` it is `transaction(read_only=True)`, so that the same holds with and without a reader.
 
         With Lambda's context, all waiting ends a second before the function's time does: for a server that is full,
         starting or out of reach, for another thread's loan, for an answer on a path that died. `cursor_factory` makes
         the cursors of this loan.
         """
+        if read_only:
+            return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
         return Loan(self, context, cursor_factory)
 
-    @contextmanager
     def transaction(
         self,
         context: Invocation | None = None,
@@ -106,12 +120,25 @@ class Keeper:
         read_only: bool = False,
         isolation: str | None = None,
         cursor_factory: Callable[..., Any] | None = None,
-    ) -> Iterator[Connection]:
+    ) -> AbstractContextManager[Connection]:
         """Lend the connection for one transaction: committed at the end of the block, rolled back on any exception.
 
-        Inside a transaction it is a savepoint, which cannot be `read_only` or of an `isolation` that the transaction
-        around it is not. `isolation` is one of PostgreSQL's names, such as "serializable".
+        With `read_only` it is the reader's connection, where there is a reader: what it shows may be older than what
+        this function wrote. Inside a transaction it is a savepoint, which cannot be `read_only` or of an `isolation`
+        that the transaction around it is not. `isolation` is one of PostgreSQL's names, such as "serializable".
         """
+        if read_only and (reader := self._reader_for_this()) is not None:
+            return reader.read(context, isolation, cursor_factory)
+        return self._transaction(context, read_only, isolation, cursor_factory)
+
+    @contextmanager
+    def _transaction(
+        self,
+        context: Invocation | None,
+        read_only: bool,
+        isolation: str | None,
+        cursor_factory: Callable[..., Any] | None,
+    ) -> Iterator[Connection]:
         loan = Loan(self, context, cursor_factory)
         loan._explaining = False
         with loan as conn:
@@ -146,7 +173,7 @@ class Keeper:
         leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
         For work that does nothing but SQL.
         """
-        return self._repeat(
+        return self._repeater(read_only)._repeat(
             lambda: self.transaction(context, read_only=read_only, isolation=isolation, cursor_factory=cursor_factory),
             work,
             context,
@@ -184,6 +211,8 @@ class Keeper:
 
     def close(self) -> None:
         """Close the connection; the next loan opens another. Inside a loan the borrower meets a closed one."""
+        if self._reader is not None:
+            self._reader.close()
         with self._exclusively() as conn:
             if conn is not None:
                 conn.close()
@@ -216,6 +245,27 @@ class Keeper:
         self._reason = "forked"
 
     # --- connecting
+
+    def _reader_for_this(self) -> Reader | None:
+        """Return the reader's keeper; None without a reader, and in a transaction of the writer, which goes on."""
+        if not self._settings.reader_host or self._settings.endpoint != "writer":
+            return None
+        held = self._turns.held_here()
+        if held is not None and held.in_transaction:
+            return None
+        if self._reader is None:
+            with self._making:
+                self._reader = self._reader or self._make_reader()
+        return self._reader
+
+    def _make_reader(self) -> Reader:
+        from .readers import reader_of  # noqa: PLC0415  for functions that have a reader and use it
+
+        return reader_of(self)
+
+    def _repeater(self, read_only: bool) -> Keeper:
+        """Return the keeper whose loans decide what may be run again."""
+        return (self._reader_for_this() if read_only else None) or self
 
     def _exclusively(self) -> Loan:
         """Take the turn without making a connection ready: what is lent is one that this borrower has already."""
@@ -282,8 +332,10 @@ class Keeper:
 
     def _connect(self, deadline: float, reason: str, factory: type[Session] | None) -> Connection:
         """Open a connection, with as many attempts as there is time for."""
-        retry_deadline = min(deadline, time.monotonic() + self._settings.retry_seconds)
+        began = time.monotonic()
+        retry_deadline = min(deadline, began + self._settings.retry_seconds)
         number = 0
+        late: dict[str, object] = {}
         refusal: Error | None = None  # what the server itself said to the attempt before
         while True:
             number += 1
@@ -297,7 +349,9 @@ class Keeper:
             outcome = attempt.outcome
             if not isinstance(outcome, Error):
                 assert outcome is not None
-                self._report_connected(attempt, number)
+                if late:
+                    late["waited_milliseconds"] = round((time.monotonic() - began) * 1000)
+                self._report_connected(attempt, number, late)
                 self._earlier_error = None
                 return outcome
             pause = _jittered_pause(number)
@@ -306,6 +360,7 @@ class Keeper:
             if not again:
                 raise self._noted(outcome)
             refusal = None if outcome.sqlstate == _UNREACHABLE else outcome
+            late["why"] = str(outcome)
             time.sleep(pause)
 
     def _join_pending(self, deadline: float) -> bool:
@@ -380,10 +435,14 @@ class Keeper:
             transient=True,
         )
 
+    def _named(self, error: E) -> E:
+        error.endpoint = self._settings.endpoint
+        return error
+
     def _noted(self, error: Error) -> Error:
         if self._earlier_error is not None and self._earlier_error is not error:
             error.add_note(f"During init: {self._earlier_error}")
-        return error
+        return self._named(error)
 
     def _adapt_patience(self, milliseconds_left: int) -> None:
         """Let a statement on a half-open socket fail before the function's time is over."""
@@ -414,37 +473,44 @@ class Keeper:
     ) -> T:
         pause_after = self._repeating(context, read_only)
         while True:
-            ended = False
+            ended = on_standby = False
             try:
                 with lend() as conn:
                     try:
                         return work(conn)
+                    except psycopg2.Error as error:
+                        conn.note_error(error)  # type: ignore[attr-defined]  # also of what no watched cursor sent
+                        raise
                     finally:  # not later: once given back, the connection may be another thread's
-                        ended = conn.state.ended  # type: ignore[attr-defined]
-            except (ConnectionLost, PoolExhausted, TransactionRollbackError) as error:
-                pause = pause_after(error, ended)
+                        ended, on_standby = conn.state.ended, conn.state.on_standby  # type: ignore[attr-defined]
+            except (ConnectionLost, PoolExhausted, TransactionRollbackError, psycopg2.InternalError) as error:
+                pause = pause_after(error, ended, on_standby)
                 if pause is None:
                     raise
             time.sleep(pause)
 
-    def _repeating(self, context: Invocation | None, read_only: bool) -> Callable[[Any, bool], float | None]:
+    def _repeating(self, context: Invocation | None, read_only: bool) -> Callable[[Any, bool, bool], float | None]:
         """Return what tells how long to wait before failed work is run again: None when it must not be."""
         outer = self._turns.held_here()
         inside = outer is not None
         in_transaction = outer is not None and outer.in_transaction
-        deadline = math.inf if context is None else time.monotonic() + _left(context) - _ANSWER_SECONDS
+        began = time.monotonic()
+        deadline = math.inf if context is None else began + _left(context) - _ANSWER_SECONDS
         attempt = 0
 
-        def pause_after(error: Any, ended: bool) -> float | None:
+        def pause_after(error: Any, ended: bool, on_standby: bool) -> float | None:
             nonlocal attempt
             attempt += 1
+            pause = _jittered_pause(attempt)
             if isinstance(error, ConnectionLost):
                 again = not inside and (read_only or error.committed is False) and attempt < _WORK_ATTEMPTS
             elif isinstance(error, PoolExhausted):
                 again = attempt < _WORK_ATTEMPTS
+            elif error.pgcode == _READ_ONLY:
+                # The loan's end has dropped the connection: the next attempt goes where the address leads now.
+                again = on_standby and not inside and time.monotonic() + pause < began + self._settings.retry_seconds
             else:
                 again = error.pgcode in _CONFLICTS and (context is not None or attempt < _WORK_ATTEMPTS)
-            pause = _jittered_pause(attempt)
             refused = not again or ended or in_transaction or time.monotonic() + pause > deadline
             return None if refused else pause
 
@@ -502,7 +568,7 @@ class Keeper:
         assert conn is not None
         text = str(error).strip()
         if error.pgcode == "08000" and "Timed-out waiting" in text:
-            exhausted = PoolExhausted(self._settings.target, text, sqlstate=error.pgcode, transient=True)
+            exhausted = self._named(PoolExhausted(self._settings.target, text, sqlstate=error.pgcode, transient=True))
             self._report_refused(exhausted)
             return exhausted
         if conn.closed or _ends_session(error):
@@ -520,8 +586,8 @@ class Keeper:
         turn.condemned = "lost"
         if turn.conn is not None and turn.conn.state.ended and turn.in_transaction:
             cause = f"{cause}; {_ENDED}"
-        self._log.write("WARNING", "connection lost", committed=committed, cause=cause)
-        return ConnectionLost(self._settings.target, cause, committed=committed)
+        self._log.write("WARNING", "connection lost", **self._whose(), committed=committed, cause=cause)
+        return self._named(ConnectionLost(self._settings.target, cause, committed=committed))
 
     # --- reporting
 
@@ -535,9 +601,15 @@ class Keeper:
         else:
             self._report_connected(attempt, 1)
 
-    def _report_connected(self, attempt: Attempt, number: int) -> None:
+    def _whose(self) -> dict[str, Any]:
+        """Tell in a line of the log which connection it is about, where there are two."""
+        return {"endpoint": self._settings.endpoint} if self._settings.reader_host else {}
+
+    def _report_connected(self, attempt: Attempt, number: int, late: dict[str, object] | None = None) -> None:
         attempt.reported = True
         settings = self._settings
+        if not late and attempt.milliseconds > _SLOW_MILLISECONDS:
+            late = {"why": "no answer until now: the server was starting, resuming from a pause or out of reach"}
         reconnects = 0 if attempt.reason in ("init", "first use", "connect()") else 1
         self._log.write(
             "INFO",
@@ -548,6 +620,8 @@ class Keeper:
             user=settings.user,
             attempt=number,
             milliseconds=round(attempt.milliseconds, 2),
+            **self._whose(),
+            **(late or {}),
             metrics={
                 "ConnectMilliseconds": ("Milliseconds", round(attempt.milliseconds, 2)),
                 "Reconnects": ("Count", reconnects),
@@ -561,6 +635,7 @@ class Keeper:
         self._log.write(
             "WARNING",
             "connect failed",
+            **self._whose(),
             reason=attempt.reason,
             auth=self._settings.auth,
             error=type(error).__name__,
@@ -577,6 +652,7 @@ class Keeper:
         self._log.write(
             "WARNING",
             "refused",
+            **self._whose(),
             error=type(error).__name__,
             cause=str(error),
             metrics={"Refusals": ("Count", 1)},
@@ -590,6 +666,7 @@ class Keeper:
             self._log.write(
                 "INFO",
                 "waited",
+                **self._whose(),
                 milliseconds=milliseconds,
                 metrics={"WaitMilliseconds": ("Milliseconds", milliseconds)},
             )

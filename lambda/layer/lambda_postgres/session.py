@@ -35,6 +35,8 @@ class State:
     """Inside `transaction()`."""
     ended = False
     """The block's work ended its transaction itself, and may have committed some of it."""
+    on_standby = False
+    """A write was refused, and not for the user's own default_transaction_read_only."""
 
 
 class Session(connection):
@@ -178,9 +180,10 @@ class Session(connection):
 
     def note_error(self, error: Error) -> None:
         """See what a failed statement tells of the server, also when the borrower swallows its error."""
-        if error.pgcode == "25006" and not self.readonly:
+        if error.pgcode == "25006" and not self.closed and not self.readonly:
             # The writer until a failover: connect anew, where the name leads now.
             self.state.touched, self.state.altered = True, "read-only server"
+            self.state.on_standby = self.info.parameter_status("in_hot_standby") != "off"
 
 
 class WatchedCursor(cursor):

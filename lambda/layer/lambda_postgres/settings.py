@@ -37,6 +37,13 @@ class Settings(NamedTuple):
     """A frozen environment answers no keepalive: RDS gives such a client up after 300 + 2 * 30 s."""
     max_age_seconds: float = 23 * 3600
     """RDS Proxy closes every connection after 24 h."""
+    reader_host: str | None = None
+    """Where read-only work goes; None: to the writer."""
+    reader_port: int = 0
+    reader_fallback: bool = False
+    """Read-only work goes to the writer while the reader fails."""
+    endpoint: str = "writer"
+    """Which of the two `host` is."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -50,9 +57,10 @@ class Settings(NamedTuple):
             if value and not value.lower().startswith(allowed):
                 raise NotConfigured(f"{variable} must not be {value!r}: {why}")
         auth = read.one_of("DB_AUTH", ("iam", "secret"))
+        port = int(read.number("PGPORT", 5432, low=1, high=65535))
         return cls(
             host=read.text("PGHOST"),
-            port=int(read.number("PGPORT", 5432, low=1, high=65535)),
+            port=port,
             database=read.text("PGDATABASE"),
             user=read.text("PGUSER"),
             ca_file=read.file("PGSSLROOTCERT"),
@@ -66,12 +74,16 @@ class Settings(NamedTuple):
             connect_timeout_seconds=int(read.number("PGCONNECT_TIMEOUT", 5, low=2, high=60)),
             retry_seconds=read.number("DB_RETRY_SECONDS", 10, low=0, high=900),
             max_idle_seconds=read.number("DB_MAX_IDLE_SECONDS", 300, low=1, high=28_800),
+            reader_host=read.text("PGHOST_READER") if read.environ.get("PGHOST_READER") else None,
+            reader_port=int(read.number("PGPORT_READER", port, low=1, high=65535)),
+            reader_fallback=read.one_of("DB_READER_FALLBACK", ("off", "writer"), "off") == "writer",
         )
 
     @property
     def target(self) -> str:
         """Name the connection in messages."""
-        return f"{self.host}:{self.port}/{self.database} as {self.user}"
+        endpoint = f"{self.endpoint} " if self.reader_host else ""
+        return f"{endpoint}{self.host}:{self.port}/{self.database} as {self.user}"
 
 
 class _Reader:
@@ -86,8 +98,8 @@ class _Reader:
             raise NotConfigured(f"{variable} has spaces around it or characters that cannot be printed: {value!r}")
         return value
 
-    def one_of(self, variable: str, choices: tuple[str, ...]) -> str:
-        value = self.text(variable)
+    def one_of(self, variable: str, choices: tuple[str, ...], default: str = "") -> str:
+        value = self.environ.get(variable) or default or self.text(variable)
         if value not in choices:
             raise NotConfigured(f"{variable} must be {' or '.join(choices)}, not {value!r}")
         return value

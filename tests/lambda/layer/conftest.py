@@ -11,6 +11,7 @@ from lambda_postgres.log import Log
 
 from local.certificates import Certificates
 from local.loop import LoopThread
+from local.postgres.server import PostgresServer
 from local.rds_proxy.listener import ProxyListener, ProxySettings
 from local.rds_proxy.pool import PoolSettings, Secret
 from local.rds_proxy.server_connection import Target
@@ -20,6 +21,7 @@ from .support import (
     FUNCTION,
     FUNCTION_KEY,
     HOST,
+    READER,
     SECRET_ARN,
     Clock,
     Relay,
@@ -31,8 +33,6 @@ from .support import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from local.postgres.server import PostgresServer
 
 
 PROXY_HOST = "app.proxy-abcdefghijkl.eu-central-1.rds.amazonaws.com"
@@ -83,6 +83,53 @@ def relay(server: PostgresServer) -> Iterator[Relay]:
     relay = Relay(server.port)
     yield relay
     relay.close()
+
+
+@pytest.fixture(scope="module")
+def pair(certificates: Certificates) -> Iterator[list[PostgresServer]]:
+    """Run a primary and its standby; a failover changes their places."""
+    servers = [start_server("writer", certificates)]
+    try:
+        servers.append(
+            PostgresServer.start_standby(
+                servers[0], name="reader", host_name=READER, other_host_names=[HOST], certificates=certificates
+            )
+        )
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@pytest.fixture
+def standby(pair: list[PostgresServer], server: PostgresServer) -> Iterator[PostgresServer]:
+    """Lend the second of the pair; a file that asks for it has the first of them as its shared_server."""
+    standby = pair[1]
+    standby.catch_up(server)
+    yield standby
+    if not standby.running:
+        standby.resume(max_connections=server.max_connections)
+    terminate_backends(standby)
+
+
+@pytest.fixture
+def both(settings: Settings, standby: PostgresServer) -> Settings:
+    """Settings of a function with a reader."""
+    return settings._replace(reader_host=READER, reader_port=standby.port)
+
+
+@pytest.fixture
+def keepers(clock: Clock) -> Iterator[Callable[[Settings], Keeper]]:
+    """Make keepers that are closed at the end."""
+    made: list[Keeper] = []
+
+    def make(settings: Settings) -> Keeper:
+        made.append(Keeper(settings, log=Log(metrics=False), clock=clock))
+        return made[-1]
+
+    yield make
+    for keeper in made:
+        keeper.close()
 
 
 @pytest.fixture

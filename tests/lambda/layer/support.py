@@ -23,9 +23,12 @@ from local.credentials import Credentials
 from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
+    import pytest
+
     from local.certificates import Certificates
 
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
+READER = "app.cluster-ro-abcdefghijkl.eu-central-1.rds.amazonaws.com"
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-AbCdEf"
 FUNCTION_KEY = ("AKIDEXAMPLE", "canary-secret-access-key", "canary-session-token")
 FUNCTION = Credentials(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
@@ -130,6 +133,7 @@ class Relay:
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._deaf: set[socket.socket] = set()
         self._listener: socket.socket | None = None
         self.port = 0
         self.listen()
@@ -154,8 +158,9 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
     def drop_packets(self) -> None:
-        """Let nothing more of the clients arrive: no data and, as the kernel drops it, no acknowledgement."""
+        """Let nothing more of the clients arrive, and nothing reach them: no data, no acknowledgement, no end."""
         for client, _ in self._pairs:
+            self._deaf.add(client)
             _deafen(client)
 
     def close(self) -> None:
@@ -168,14 +173,30 @@ class Relay:
                 client, _ = listener.accept()
             except OSError:
                 return  # no longer listening
-            try:
-                server = socket.create_connection(("127.0.0.1", self.target_port))
-            except OSError:
-                client.close()
-                continue
-            self._pairs.append((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+            self.adopt(client)
+
+    def adopt(self, client: socket.socket) -> None:
+        """Lead this client to the server."""
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target_port))
+        except OSError:
+            client.close()
+            return
+        self._pairs.append((client, server))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if sink in self._deaf:
+                    return
+                sink.sendall(data)
+        if sink in self._deaf:
+            return
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def packets_can_be_dropped() -> bool:
@@ -195,15 +216,6 @@ def _deafen(end: socket.socket) -> None:
     end.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER, Linux only
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-
-
 class Clock:
     """Wall time that a test moves."""
 
@@ -212,3 +224,14 @@ class Clock:
 
     def __call__(self) -> float:
         return time.time() + self.offset
+
+
+def insert(conn: Any) -> None:
+    with conn.cursor() as cursor:
+        cursor.execute("INSERT INTO ledger VALUES (gen_random_uuid(), 1)")
+
+
+def events(capsys: pytest.CaptureFixture[str], name: str) -> list[dict[str, Any]]:
+    """Return the lines of the log that tell of one kind of event."""
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    return [line for line in lines if line["event"] == name]

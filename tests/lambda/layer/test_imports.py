@@ -10,6 +10,7 @@ import pytest
 
 LAYER = Path(__file__).parents[3] / "lambda" / "layer"
 RARELY_USED = [
+    "lambda_postgres.readers",
     "ssl",
     pytest.param("hashlib", marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="SHA-256 is only there")),
     "hmac",

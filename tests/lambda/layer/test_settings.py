@@ -39,6 +39,19 @@ def test_port_has_a_default(environ):
     assert Settings.from_environment(environ).port == 5432
 
 
+def test_a_reader_is_read_where_it_is_set(environ):
+    alone = Settings.from_environment({**environ, "PGHOST_READER": ""})
+    assert (alone.reader_host, alone.reader_fallback) == (None, False)
+    assert alone.target == f"{alone.host}:5433/app as writer"
+    both = Settings.from_environment({**environ, "PGHOST_READER": "ro", "DB_READER_FALLBACK": "writer"})
+    assert (both.reader_host, both.reader_port, both.reader_fallback) == ("ro", 5433, True)
+    assert both.target.startswith(f"writer {both.host}:5433")
+    assert Settings.from_environment({**environ, "PGPORT_READER": "5434"}).reader_port == 5434
+    for variable, value in {"PGPORT_READER": "0", "DB_READER_FALLBACK": "yes", "PGHOST_READER": " ro"}.items():
+        with pytest.raises(NotConfigured, match=variable):
+            Settings.from_environment({**environ, variable: value})
+
+
 def test_application_name_is_the_functions_own(environ):
     environ["AWS_LAMBDA_FUNCTION_NAME"] = "app-dev"
     assert Settings.from_environment(environ).application_name == "app-dev"

@@ -10,7 +10,7 @@ import psycopg
 from lambda_postgres.psycopg import PsycopgKeeper
 from lambda_postgres.psycopg_async import AsyncPsycopgKeeper
 
-_NOT_AWAITED = ("connection", "transaction", "cursor", "fileno", "warm", "restore")
+_NOT_AWAITED = ("connection", "transaction", "cursor", "copy", "fileno", "warm", "restore")
 
 
 def promise(test):

@@ -29,6 +29,9 @@ from lambda_postgres.psycopg import PsycopgKeeper
 from lambda_postgres.psycopg_async import AsyncPsycopgKeeper
 from psycopg.rows import dict_row
 
+from local.postgres.server import PostgresServer
+
+from ..support import HOST, READER, terminate_backends
 from .awaited import MAKERS, promise, real
 
 WRITE = "INSERT INTO ledger VALUES (gen_random_uuid(), %s)"
@@ -387,3 +390,93 @@ async def test_what_libpq_is_told_is_what_psycopg2_tells_it(keeper, settings):
     missing = {name for name, value in told.items() if name != "password" and used.get(name) != str(value)}
     # The first is counted by psycopg itself, the second is unknown to a libpq without GSSAPI, as in psycopg's wheel.
     assert missing <= {"connect_timeout", "gssencmode"}
+
+
+@pytest.fixture
+def standby(server, certificates):
+    """Run a standby that has both names: a reader's, and that of a writer which is none any more."""
+    standby = PostgresServer.start_standby(
+        server, name="reader", host_name=READER, other_host_names=[HOST], certificates=certificates
+    )
+    standby.catch_up(server)
+    yield standby
+    standby.stop()
+
+
+async def is_reader(conn):
+    return (await one(conn, "SELECT pg_is_in_recovery()"))[0]
+
+
+@promise
+async def test_read_only_work_goes_to_the_reader(make, settings, standby, clock, capsys):
+    both = settings._replace(reader_host=READER, reader_port=standby.port)
+    keeper = make(both, log=Log(), clock=clock)
+    async with keeper.connection(read_only=True) as conn:
+        assert isinstance(real(conn), psycopg.Connection | psycopg.AsyncConnection)
+        assert await is_reader(conn)
+        before = await pid(conn)
+    assert await keeper.run_transaction(pid, read_only=True) == before
+    assert not await keeper.run_transaction(is_reader)
+    async with keeper.connection():  # of the writer, which is lent at the same time
+        assert await keeper.run_transaction(is_reader, read_only=True)
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as caught:
+        async with keeper.connection(read_only=True) as conn:
+            await write(conn)
+    assert [note for note in caught.value.__notes__ if READER in note] == [
+        f"at the reader {READER}:{standby.port}/app as app"
+    ]
+    async with keeper.transaction() as conn:
+        with pytest.raises(CannotLend, match="begun without it"):
+            async with keeper.transaction(read_only=True):
+                pass
+
+    lost = []
+
+    async def lose_it_once(conn):
+        lost.append(await pid(conn))
+        if len(lost) == 1:
+            terminate_backends(standby)
+        return await is_reader(conn)
+
+    async with keeper.connection():
+        assert await keeper.run_transaction(lose_it_once, read_only=True)
+    assert len(set(lost)) == 2
+    await keeper.close()
+    assert await keeper.run_transaction(pid, read_only=True) != lost[1]
+    await keeper.close()
+
+    alone = make(both._replace(reader_port=1, retry_seconds=0), log=Log(), clock=clock)
+    with pytest.raises(CannotConnect, match="cannot connect to reader "):
+        await alone.run_transaction(is_reader, read_only=True)
+    reserved = make(both._replace(reader_port=1, reader_fallback=True), log=Log(), clock=clock)
+    capsys.readouterr()
+    for _ in range(2):
+        async with reserved.connection(read_only=True) as conn:
+            assert not await is_reader(conn)
+    assert capsys.readouterr().out.count('"event": "reader failed"') == 1
+    await reserved.close()
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@promise
+async def test_a_write_that_a_standby_refused_is_run_again_where_the_address_leads(
+    make, settings, standby, relay, copies
+):
+    server_port = relay.target_port
+    relay.target_port = standby.port
+    keeper = make(settings._replace(port=relay.port), log=Log())
+    tried = []
+
+    async def work(conn):
+        tried.append(conn)
+        relay.target_port = server_port  # for the next connection
+        if copies:
+            async with conn.cursor().copy("COPY ledger FROM STDIN") as copy:
+                await copy.write(f"{uuid.uuid4()}\t1\n")
+        else:
+            await write(conn)
+        return (await one(conn, "SELECT count(*) FROM ledger"))[0]
+
+    assert await keeper.run_transaction(work) == 1
+    assert len(tried) == 2
+    await keeper.close()
