@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import string
 from typing import Any
 
@@ -19,11 +20,14 @@ from local.aws.moto import Method, Moto, random_id
 # Aurora's default up to version 16 is 0 (Aurora user guide, aurorapostgresql-security); RDS's is 1 (parameters.py).
 _FORCES_TLS_FROM = 17
 
+_MEMBERS_GROUP = "db_instance_parameter_group_name"
+
 
 def correct(moto: Moto) -> None:
     """Apply the corrections of this room."""
     clusters_are_made_as_asked(moto)
     clusters_keep_what_they_were_given(moto)
+    upgrades_bring_their_groups(moto)
     provisioned_clusters_have_no_scaling_of_the_first_kind(moto)
     deletion_asks_for_a_snapshot_or_a_waiver(moto)
     failover_needs_a_member(moto)
@@ -36,7 +40,7 @@ def correct(moto: Moto) -> None:
 def family(cluster: Any) -> str:
     """Return the family of groups that a cluster takes."""
     engine = "aurora-postgresql" if cluster.engine == "aurora-postgresql" else "postgres"
-    return f"{engine}{cluster.engine_version.split('.', maxsplit=1)[0]}"
+    return f"{engine}{_major(cluster.engine_version)}"
 
 
 def in_force(cluster: Any) -> dict[str, str]:
@@ -44,7 +48,7 @@ def in_force(cluster: Any) -> dict[str, str]:
     given: dict[str, str] = dict(cluster.__dict__.get("parameters_in_force", {}))
     if scaling := cluster.serverless_v2_scaling_configuration:
         given.setdefault("max_connections", str(_connections(scaling)))
-    if cluster.engine == "aurora-postgresql" and int(cluster.engine_version.split(".")[0]) < _FORCES_TLS_FROM:
+    if cluster.engine == "aurora-postgresql" and _major(cluster.engine_version) < _FORCES_TLS_FROM:
         given.setdefault("rds.force_ssl", "0")
     return given
 
@@ -144,6 +148,50 @@ def clusters_keep_what_they_were_given(moto: Moto) -> None:
         if version := given.get("engine_version"):
             given["engine_version"] = whole_version(version, cluster.engine_version)
         return original(self, given)
+
+
+def upgrades_bring_their_groups(moto: Moto) -> None:
+    """A major upgrade must be allowed, goes up, brings groups of the new family, and restarts every member.
+
+    API reference, ModifyDBCluster (EngineVersion, AllowMajorVersionUpgrade, DBClusterParameterGroupName,
+    DBInstanceParameterGroupName). The words are those for an instance (instances.py), and those that the provider
+    looks for to leave the instances' group out.
+    """
+
+    def check(name: str, found: str, wanted: str) -> None:
+        if found != wanted:
+            message = (
+                f"The parameter group {name} with DBParameterGroupFamily {found} can't be used for this instance. "
+                f"Use a parameter group with DBParameterGroupFamily {wanted}."
+            )
+            raise InvalidParameterCombination(message)
+
+    @moto.around(RDSBackend, "modify_db_cluster")
+    def modify(original: Method, self: Any, kwargs: Any) -> Any:
+        given = dict(kwargs)
+        cluster, members_group = self.clusters[given["db_cluster_identifier"]], given.pop(_MEMBERS_GROUP, None)
+        old, asked = cluster.engine_version, given.get("engine_version") or cluster.engine_version
+        name = given.get("db_cluster_parameter_group_name") or cluster.parameter_group
+        wanted = family(cluster).removesuffix(str(_major(old))) + str(_major(asked))
+        if _major(asked) < _major(old):
+            raise InvalidParameterCombination(f"Cannot upgrade {cluster.engine} from {old} to {asked}")
+        upgraded = _major(asked) > _major(old)
+        if upgraded and not given.get("allow_major_version_upgrade"):
+            message = "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version."
+            raise InvalidParameterCombination(message)
+        if members_group and not upgraded:
+            message = "db-instance-parameter-group-name can only be specified for a major version upgrade."
+            raise InvalidParameterCombination(message)
+        if group := self.db_cluster_parameter_groups.get(name):
+            check(name, group.db_parameter_group_family, wanted)
+        if members_group and (group := self.db_parameter_groups.get(members_group)):
+            check(members_group, group.family, wanted)
+        answer = original(self, given)
+        if upgraded:
+            for member in cluster.members if members_group else ():
+                member.db_parameter_group_name = members_group
+            restart(cluster)
+        return answer
 
 
 def provisioned_clusters_have_no_scaling_of_the_first_kind(moto: Moto) -> None:
@@ -257,21 +305,40 @@ def groups_in_use_are_not_deleted(moto: Moto) -> None:
 def snapshots_can_be_restored(moto: Moto) -> None:
     """A restored cluster keeps data, master user and key of its snapshot, and no managed secret unless told to.
 
-    API reference, RestoreDBClusterFromSnapshot. moto fails on a cluster whose password RDS manages.
+    A snapshot of an instance can be restored too, by its ARN only, to the same or a later major version. API reference,
+    RestoreDBClusterFromSnapshot (SnapshotIdentifier, EngineVersion); moto fails where RDS manages the password.
     """
 
     @moto.around(RDSBackend, "restore_db_cluster_from_snapshot")
     def restore(_: Method, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
-        snapshot = self.describe_db_cluster_snapshots(
-            db_cluster_identifier=None, db_snapshot_identifier=from_snapshot_id
-        )[0]
-        source = snapshot.cluster
-        kept = {name: getattr(source, name) for name in ("engine", "engine_version", "master_username", "port")}
-        kept |= {"storage_encrypted": source.storage_encrypted, "kms_key_id": source.kms_key_id}
-        kept |= {"database_name": source.database_name, "content": getattr(snapshot, "content", None)}
-        password = random_id(28, string.ascii_letters)
         given = {name: value for name, value in dict(overrides).items() if value not in (None, "", [])}
-        return self.create_db_cluster({**kept, "master_user_password": password, **given})
+        snapshot = _snapshot_of_instance(self, from_snapshot_id)
+        if snapshot is None:
+            snapshot = self.describe_db_cluster_snapshots(
+                db_cluster_identifier=None, db_snapshot_identifier=from_snapshot_id
+            )[0]
+            source = snapshot.cluster
+            kept = {name: getattr(source, name) for name in ("engine", "engine_version", "database_name")}
+        else:
+            source = snapshot.database
+            kept = {"engine_version": source.engine_version, "database_name": source.db_name}
+        kept |= {name: getattr(source, name) for name in ("master_username", "port", "storage_encrypted", "kms_key_id")}
+        if (asked := given.get("engine_version")) and _major(asked) < _major(source.engine_version):
+            message = f"Cannot restore a snapshot of version {source.engine_version} to version {asked}."
+            raise InvalidParameterCombination(message)
+        content = getattr(snapshot, "content", None)
+        password = random_id(28, string.ascii_letters)
+        return self.create_db_cluster({**kept, "content": content, "master_user_password": password, **given})
+
+
+def _snapshot_of_instance(backend: Any, identifier: str) -> Any:
+    """Return the snapshot of an instance that an ARN names; None where it is no such ARN."""
+    found = re.fullmatch(r"arn:[^:]+:rds:[^:]+:[0-9]+:snapshot:(.+)", identifier)
+    return backend.describe_db_snapshots(None, db_snapshot_identifier=found[1])[0] if found else None
+
+
+def _major(version: str) -> int:
+    return int(version.split(".", maxsplit=1)[0])
 
 
 def _announce(group: Any, changed: Any) -> None:

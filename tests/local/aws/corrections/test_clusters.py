@@ -133,6 +133,46 @@ def test_a_cluster_with_a_managed_secret_can_be_restored(aws):
     assert restored["DbClusterResourceId"] != made["DbClusterResourceId"]
 
 
+def test_a_snapshot_of_an_instance_can_be_restored_by_its_arn_only(aws):
+    aws.instance("single", EngineVersion="16.9")
+    arn = aws.rds.create_db_snapshot(DBInstanceIdentifier="single", DBSnapshotIdentifier="single-to-cluster")[
+        "DBSnapshot"
+    ]["DBSnapshotArn"]
+    given = {"DBClusterIdentifier": "moved", "Engine": "aurora-postgresql"}
+    restored = aws.rds.restore_db_cluster_from_snapshot(SnapshotIdentifier=arn, EngineVersion="16", **given)[
+        "DBCluster"
+    ]
+    [source] = aws.rds.describe_db_instances(DBInstanceIdentifier="single")["DBInstances"]
+    for name in ("MasterUsername", "StorageEncrypted", "KmsKeyId"):
+        assert restored.get(name) == source.get(name)
+    assert (restored["Engine"], restored["EngineVersion"].split(".")[0]) == ("aurora-postgresql", "16")
+    with pytest.raises(ClientError, match="DBClusterSnapshotNotFound"):
+        aws.rds.restore_db_cluster_from_snapshot(SnapshotIdentifier="single-to-cluster", **given)
+    with pytest.raises(ClientError, match="InvalidParameterCombination"):
+        aws.rds.restore_db_cluster_from_snapshot(SnapshotIdentifier=arn, EngineVersion="15", **given)
+
+
+def test_a_major_upgrade_is_allowed_and_brings_its_groups(aws):
+    for version in (16, 17):
+        made = {"DBParameterGroupFamily": f"aurora-postgresql{version}", "Description": "test"}
+        aws.rds.create_db_cluster_parameter_group(DBClusterParameterGroupName=f"of-{version}", **made)
+        aws.rds.create_db_parameter_group(DBParameterGroupName=f"member-{version}", **made)
+    cluster(aws, "older", EngineVersion="16", DBClusterParameterGroupName="of-16")
+    member(aws, "older", 1)
+    upgrade = {"DBClusterIdentifier": "older", "EngineVersion": "17", "ApplyImmediately": True}
+    groups = {"DBClusterParameterGroupName": "of-17", "DBInstanceParameterGroupName": "member-17"}
+    allowed = {"AllowMajorVersionUpgrade": True}
+    for refused in (groups, allowed, allowed | groups | {"DBInstanceParameterGroupName": "member-16"}):
+        with pytest.raises(ClientError, match="InvalidParameterCombination"):
+            aws.rds.modify_db_cluster(**upgrade, **refused)
+    aws.rds.modify_db_cluster(**upgrade, **allowed, **groups)
+    [upgraded] = aws.rds.describe_db_instances(DBInstanceIdentifier="older-1")["DBInstances"]
+    assert upgraded["EngineVersion"].startswith("17.")
+    assert upgraded["DBParameterGroups"][0]["DBParameterGroupName"] == "member-17"
+    with pytest.raises(ClientError, match="InvalidParameterCombination"):
+        aws.rds.modify_db_cluster(DBClusterIdentifier="older", EngineVersion="16", ApplyImmediately=True)
+
+
 def test_a_proxy_lists_the_instances_of_a_tracked_cluster(aws):
     cluster(aws, "tracked")
     for number in (1, 2):
