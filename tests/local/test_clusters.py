@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import json
@@ -95,6 +96,9 @@ class Clustered:
         )
         return str(made["DBProxyEndpoint"]["Endpoint"])
 
+    def reading_endpoint(self) -> str:
+        return next(host for host in self.stack._proxies["shop"] if host.startswith("readers."))
+
     def connect(self, host: str, **settings: Any) -> Any:
         """Connect where a host name of the account leads to, as the master user."""
         way = json.loads((self.stack._folder / "endpoints.json").read_text())[host]
@@ -152,6 +156,18 @@ def name_of_server(shop: Clustered, host: str) -> str:
     return str(shop.ask(host, "SELECT current_setting('cluster_name')"))
 
 
+def at_once(shop: Clustered, host: str) -> list[str]:
+    """Name the servers that serve four transactions at the same time."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for _ in range(4):
+            cursor = stack.enter_context(shop.connect(host)).cursor()
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT current_setting('cluster_name')")
+            found.append(str(cursor.fetchone()[0]))
+        return sorted(found)
+
+
 def test_the_endpoints_lead_to_the_writer_to_each_reader_in_turn_and_to_each_member(shop: Clustered) -> None:
     assert name_of_server(shop, shop.writer) == "shop-1"
     assert sorted(name_of_server(shop, shop.reader) for _ in range(4)) == ["shop-2", "shop-2", "shop-3", "shop-3"]
@@ -171,20 +187,7 @@ def test_each_endpoint_of_the_proxy_leads_to_its_kind_with_a_token_of_its_own(sh
     listeners = shop.stack._proxies["shop"]
     assert [listeners[host].metrics().max_server_connections for host in (shop.proxy, more, readers)] == [20, 20, 40]
     assert listeners[more].pool is listeners[shop.proxy].pool
-
-    def held() -> str:
-        with shop.connect(readers) as connection:
-            cursor = connection.cursor()
-            cursor.execute("BEGIN")
-            everybody.wait(20)
-            cursor.execute("SELECT current_setting('cluster_name')")
-            return str(cursor.fetchone()[0])
-
-    everybody = threading.Barrier(4)
-    with ThreadPoolExecutor(4) as threads:
-        found = [future.result() for future in [threads.submit(held) for _ in range(4)]]
-    assert sorted(found) == ["shop-2", "shop-2", "shop-3", "shop-3"]
-
+    assert at_once(shop, readers) == ["shop-2", "shop-2", "shop-3", "shop-3"]
     shop.aws.rds.delete_db_proxy_endpoint(DBProxyEndpointName="more")
     assert more not in json.loads((shop.stack._folder / "endpoints.json").read_text())
 
@@ -247,6 +250,7 @@ def test_a_failover_under_load_loses_no_acknowledged_row_and_the_proxy_follows(s
         assert (-1,) not in cursor.fetchall()
     shop.catch_up()
     assert {name_of_server(shop, shop.reader) for _ in range(4)} == {"shop-1", "shop-2"}
+    await_that(lambda: set(at_once(shop, shop.reading_endpoint())) == {"shop-1", "shop-2"})
     assert shop.ask(shop.member("shop-1"), "SELECT count(*) FROM ledger WHERE n > 1000") >= len(acknowledged)
 
 
@@ -282,7 +286,7 @@ def test_a_reader_that_is_rebooted_takes_more_connections_and_a_proxy_knows(shop
     await_that(lambda: shop.aws.describe_instance("shop-3")["DBInstanceStatus"] == "available")
     shown = {name: shop.ask(shop.member(name), "SHOW max_connections") for name in ("shop-1", "shop-2", "shop-3")}
     assert shown == {"shop-1": "40", "shop-2": "40", "shop-3": "60"}
-    readers = next(host for host in shop.stack._proxies["shop"] if ".endpoint." in host)
+    readers = shop.reading_endpoint()
     assert shop.stack._proxies["shop"][readers].metrics().max_server_connections == 20 + 30
 
 
@@ -298,7 +302,7 @@ def test_a_cluster_that_was_stopped_goes_on_with_its_data(shop: Clustered) -> No
 
 def test_a_cluster_without_readers_answers_reads_by_its_writer_and_refuses_a_reading_endpoint(shop: Clustered) -> None:
     """The last test: the writer goes, the data stay."""
-    readers = next(host for host in shop.stack._proxies["shop"] if ".endpoint." in host)
+    readers = shop.reading_endpoint()
     rows = shop.ask(shop.writer, "SELECT count(*) FROM ledger")
     shop.aws.rds.delete_db_instance(DBInstanceIdentifier="shop-1")
     shop.aws.rds.delete_db_instance(
