@@ -300,6 +300,31 @@ def test_a_cluster_that_was_stopped_goes_on_with_its_data(shop: Clustered) -> No
     assert [shop.ask(host, "SELECT count(*) FROM ledger") for host in (shop.writer, shop.reader)] == [rows, rows]
 
 
+def test_a_restored_cluster_has_the_rows_and_the_password_that_rds_manages_and_rotates(shop: Clustered) -> None:
+    rds = shop.aws.rds
+    rows = shop.ask(shop.writer, "SELECT count(*) FROM ledger")
+    rds.create_db_cluster_snapshot(DBClusterIdentifier="shop", DBClusterSnapshotIdentifier="kept")
+    rds.restore_db_cluster_from_snapshot(
+        DBClusterIdentifier="again", SnapshotIdentifier="kept", Engine="aurora-postgresql"
+    )
+    again = {"DBClusterIdentifier": "again"}
+    rds.modify_db_cluster(**again, ManageMasterUserPassword=True, ApplyImmediately=True)
+    rds.create_db_instance(
+        DBInstanceIdentifier="again-1", DBInstanceClass="db.r7g.large", Engine="aurora-postgresql", **again
+    )
+    [found] = rds.describe_db_clusters(**again)["DBClusters"]
+    passwords = []
+    for _ in range(2):
+        secret = shop.aws.secretsmanager.get_secret_value(SecretId=found["MasterUserSecret"]["SecretArn"])
+        passwords.append(json.loads(secret["SecretString"])["password"])
+        with shop.connect(found["Endpoint"], password=passwords[-1]) as connection:
+            assert value(connection, "SELECT count(*) FROM ledger") == rows
+        rds.modify_db_cluster(**again, RotateMasterUserPassword=True, ApplyImmediately=True)
+    assert passwords[0] != passwords[1]
+    rds.delete_db_instance(DBInstanceIdentifier="again-1")
+    rds.delete_db_cluster(**again, SkipFinalSnapshot=True)
+
+
 def test_a_cluster_without_readers_answers_reads_by_its_writer_and_refuses_a_reading_endpoint(shop: Clustered) -> None:
     """The last test: the writer goes, the data stay."""
     readers = shop.reading_endpoint()
