@@ -103,7 +103,7 @@ class Clustered:
         return str(made["DBProxyEndpoint"]["Endpoint"])
 
     def reading_endpoint(self) -> str:
-        return next(host for host in self.stack._proxies["shop"] if host.startswith("readers."))
+        return self.stack.proxies.listener("shop", "readers").host_name
 
     def connect(self, host: str, **settings: Any) -> Any:
         """Connect where a host name of the account leads to, as the master user."""
@@ -143,7 +143,7 @@ class Clustered:
         return [member["DBInstanceIdentifier"] for member in found["DBClusterMembers"] if member["IsClusterWriter"]]
 
     def catch_up(self) -> None:
-        cluster = self.stack._cluster("shop")
+        cluster = self.stack.databases.cluster("shop")
         for reader in cluster.readers:
             reader.catch_up(cluster.writer)
 
@@ -190,9 +190,9 @@ def test_each_endpoint_of_the_proxy_leads_to_its_kind_with_a_token_of_its_own(sh
     port = json.loads((shop.stack._folder / "endpoints.json").read_text())[readers]["port"]
     with pytest.raises(psycopg2.OperationalError, match="IAM authentication failed"):
         shop.connect(readers, password=shop.token(shop.proxy, port))
-    listeners = shop.stack._proxies["shop"]
-    assert [listeners[host].metrics().max_server_connections for host in (shop.proxy, more, readers)] == [20, 20, 40]
-    assert listeners[more].pool is listeners[shop.proxy].pool
+    listeners = [shop.stack.proxies.listener("shop", name) for name in ("default", "more", "readers")]
+    assert [listener.metrics().max_server_connections for listener in listeners] == [20, 20, 40]
+    assert listeners[0].pool is listeners[1].pool
     assert at_once(shop, readers) == ["shop-2", "shop-2", "shop-3", "shop-3"]
     shop.aws.rds.delete_db_proxy_endpoint(DBProxyEndpointName="more")
     assert more not in json.loads((shop.stack._folder / "endpoints.json").read_text())
@@ -202,10 +202,10 @@ def test_a_reader_lags_until_it_is_told_to_follow(shop: Clustered) -> None:
     reader, before = shop.member("shop-2"), shop.ask(shop.writer, "SELECT max(n) FROM ledger")
     shop.stack.begin_lag("shop", "shop-2")
     shop.ask(shop.writer, "INSERT INTO ledger SELECT max(n) + 1 FROM ledger RETURNING n")
-    lag = shop.stack._cluster("shop").lag_seconds()
+    lag = shop.stack.databases.cluster("shop").lag_seconds()
     assert shop.ask(reader, "SELECT max(n) FROM ledger") == before
     time.sleep(0.3)
-    assert shop.stack._cluster("shop").lag_seconds()["shop-2"] > max(0.3, lag["shop-2"])
+    assert shop.stack.databases.cluster("shop").lag_seconds()["shop-2"] > max(0.3, lag["shop-2"])
     shop.stack._minute_over(time.time())
     worst = shop.aws.cloudwatch.get_metric_statistics(
         Namespace="AWS/RDS",
@@ -261,7 +261,7 @@ def test_a_failover_under_load_loses_no_acknowledged_row_and_the_proxy_follows(s
 
 
 def test_a_failover_takes_as_long_as_it_is_told_and_a_stale_address_leads_to_a_reader(shop: Clustered) -> None:
-    cluster = shop.stack._cluster("shop")
+    cluster = shop.stack.databases.cluster("shop")
     cluster.failover_seconds, cluster.stale_address_seconds = 1, 1
     seen: list[tuple[float, str]] = []
     try:
@@ -287,7 +287,7 @@ def test_a_failover_takes_as_long_as_it_is_told_and_a_stale_address_leads_to_a_r
 
 
 def test_a_failover_waits_for_what_the_reader_has_not_got_yet(shop: Clustered) -> None:
-    with shop.stack._cluster("shop").members["shop-2"].administrator() as cursor:
+    with shop.stack.databases.cluster("shop").members["shop-2"].administrator() as cursor:
         cursor.execute("SELECT pid FROM pg_stat_wal_receiver")
         [(receiver,)] = cursor.fetchall()
     os.kill(receiver, signal.SIGSTOP)
@@ -340,8 +340,7 @@ def test_a_reader_that_is_rebooted_takes_more_connections_and_a_proxy_knows(shop
     await_that(lambda: shop.aws.describe_instance("shop-3")["DBInstanceStatus"] == "available")
     shown = {name: shop.ask(shop.member(name), "SHOW max_connections") for name in ("shop-1", "shop-2", "shop-3")}
     assert shown == {"shop-1": "40", "shop-2": "40", "shop-3": "60"}
-    readers = shop.reading_endpoint()
-    assert shop.stack._proxies["shop"][readers].metrics().max_server_connections == 20 + 30
+    assert shop.stack.proxies.listener("shop", "readers").metrics().max_server_connections == 20 + 30
 
 
 def test_a_cluster_that_was_stopped_goes_on_with_its_data(shop: Clustered) -> None:

@@ -156,11 +156,11 @@ class Story:
         return done.stderr if fails else done.stdout
 
     def _execute(self, statement: str) -> None:
-        with self.stack._servers[self.name].administrator("app") as cursor:
+        with self.stack.databases.servers[self.name].administrator("app") as cursor:
             cursor.execute(statement)
 
     def _rows(self, database: str | None = None) -> list[str]:
-        with self.stack._servers[database or self.name].administrator("app") as cursor:
+        with self.stack.databases.servers[database or self.name].administrator("app") as cursor:
             cursor.execute("SELECT what FROM kept")
             return [what for (what,) in cursor.fetchall()]
 
