@@ -198,7 +198,7 @@ class World:
     def certificate(self, certificates: Certificates) -> Iterator[None]:
         """Let the proxy present another certificate."""
         host = self.client("rds").describe_db_proxies(DBProxyName=NAME)["DBProxies"][0]["Endpoint"]
-        listener = self.stack._proxies[NAME]
+        listener = self.stack._proxies[NAME][host]
         presented = certificates.host("proxy", host)
         listener._tls.load_cert_chain(presented.certificate, presented.key)
         try:
