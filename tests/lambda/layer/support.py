@@ -23,6 +23,8 @@ from local.credentials import Credentials
 from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
     from local.certificates import Certificates
@@ -34,10 +36,13 @@ FUNCTION_KEY = ("AKIDEXAMPLE", "canary-secret-access-key", "canary-session-token
 FUNCTION = Credentials(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
 
 
-def start_server(name: str, certificates: Certificates, max_connections: int = 20) -> PostgresServer:
+def start_server(
+    name: str, certificates: Certificates, max_connections: int = 20, other_host_names: Sequence[str] = ()
+) -> PostgresServer:
     server = PostgresServer.start(
         name=name,
         host_name=HOST,
+        other_host_names=other_host_names,
         certificates=certificates,
         max_connections=max_connections,
         master_user="master",
