@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import boto3
 
-from local.aws.account import Events, Instance, Proxy
+from local.aws.account import Events, Instance, Member, Proxy, ProxyEndpoint
 from local.aws.control_plane import ControlPlane
 from local.aws.iam import SecretRefused
 from local.aws.reachability import reachable
@@ -30,14 +30,15 @@ from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
 from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
 from local.monitoring import InstanceMetrics, Monitoring, ProxyMetrics, publish_queues
+from local.postgres.cluster import Cluster
 from local.postgres.figures import measure
 from local.postgres.installation import find_binaries
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer, Snapshot
 from local.postgres.wire import Listener
 from local.rds_proxy.listener import ProxyListener, ProxySettings
-from local.rds_proxy.pool import PoolSettings, Secret, TargetHealth
-from local.rds_proxy.server_connection import Target
+from local.rds_proxy.pool import PoolSettings, Secret
+from local.rds_proxy.server_connection import Target, TargetHealth
 from local.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,8 @@ REGION = "us-east-1"
 RUNTIME_PYTHON = ROOT / ".venv" / "runtime" / "bin" / "python"
 
 _LOCAL_LAYER = "build/output/layer-local.zip"
+# By analogy with what the Aurora user guide, rds-proxy-gdb, tells of an endpoint without a writer.
+_NO_READER = "The target group doesn't have any associated read-only instances"
 _CERTIFICATES_IN_LAYER = "/opt/certificates/"
 _log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ _log = logging.getLogger(__name__)
 class _Endpoint:
     """Where a host name of the plan leads to, and from which security groups it may be reached."""
 
+    owner: str  # whose host name it is: the ARN
     listener: Listener
     authority: Authority
     security_group_ids: tuple[str, ...]
@@ -77,25 +81,35 @@ class Stack(Events):
     """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`.
 
     On AWS a new target of a proxy is not AVAILABLE for minutes; here for `target_delay_seconds`. What takes CloudWatch
-    a minute takes `metric_minute_seconds`.
+    a minute takes `metric_minute_seconds`. A cluster that fails over has no writer for `failover_seconds`, and its
+    address leads to the old writer for `stale_address_seconds` more; both hold for clusters that are made afterwards.
     """
 
     def __init__(
-        self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0, metric_minute_seconds: float = 60
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        target_delay_seconds: float = 0,
+        metric_minute_seconds: float = 60,
+        failover_seconds: float = 0,
+        stale_address_seconds: float = 0,
     ) -> None:
         self._folder = folder.resolve()
         self.record = Record(self._folder)
         self._port = port
         self.target_delay_seconds = target_delay_seconds
         self.metric_minute_seconds = metric_minute_seconds
+        self.failover_seconds = failover_seconds
+        self.stale_address_seconds = stale_address_seconds
         self._registrations: dict[str, _Registration] = {}
         self._resources = ExitStack()
-        self._servers: dict[str, PostgresServer] = {}
+        self._servers: dict[str, PostgresServer | Cluster] = {}
         self._instances: dict[str, Instance] = {}
         self._made_proxies: dict[str, Proxy] = {}
         self._proxy_metrics, self._instance_metrics = ProxyMetrics(), InstanceMetrics()
         self._snapshots: list[Snapshot] = []
-        self._proxies: dict[str, ProxyListener] = {}
+        self._proxies: dict[str, dict[str, ProxyListener]] = {}  # by name, then by host name, the default one first
         self._endpoints: dict[str, _Endpoint] = {}
         self._writing = threading.Lock()
 
@@ -215,6 +229,14 @@ class Stack(Events):
         """Make the changes that wait for the maintenance window."""
         self._control_plane.let_window_pass()
 
+    def begin_lag(self, cluster: str, reader: str) -> None:
+        """Let a reader show the data of this moment, until `end_lag`."""
+        self._cluster(cluster).begin_lag(reader)
+
+    def end_lag(self, cluster: str, reader: str) -> None:
+        """Let a reader follow the writer again; return when it shows what the writer has committed."""
+        self._cluster(cluster).end_lag(reader)
+
     def write_late_lines(self) -> list[str]:
         """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
         return self._control_plane.write_late_lines()
@@ -222,7 +244,13 @@ class Stack(Events):
     # --- what happens in the account ---
 
     def instance_created(self, instance: Instance) -> None:
-        server = PostgresServer.start(
+        server = self._start_cluster(instance) if instance.members else self._start_server(instance)
+        self._servers[instance.identifier] = server
+        self._instances[instance.identifier] = instance
+        self._lead_to(instance)
+
+    def _start_server(self, instance: Instance) -> PostgresServer:
+        return PostgresServer.start(
             name=instance.identifier,
             host_name=instance.host,
             certificates=self._certificates,
@@ -233,37 +261,67 @@ class Stack(Events):
             log_file=self._folder / "logs" / f"{instance.identifier}.postgresql.log",
             snapshot=instance.content,
         )
-        self._servers[instance.identifier] = server
-        self._instances[instance.identifier] = instance
-        for host in _hosts(instance):
-            listener = InstanceListener(
-                self._loop.loop,
-                host_name=host,
-                certificate=self._certificates.host("rds", host),
-                socket_path=server.socket_path,
-                directory=self._control_plane.iam,
-                resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
-            )
-            _configure(listener, instance)
-            listener.start()
-            self._endpoints[host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
-            _log.info("%s leads to %s on port %d", host, server, listener.port)
-        self._write_endpoints()
+
+    def _start_cluster(self, instance: Instance) -> Cluster:
+        cluster = Cluster(
+            name=instance.identifier,
+            host_names=_hosts(instance),
+            certificates=self._certificates,
+            max_connections=_max_connections(instance),
+            master_user=instance.master_username,
+            master_password=instance.master_password,
+            database=instance.database or "postgres",
+            log_folder=self._folder / "logs",
+            snapshot=instance.content,
+            failover_seconds=self.failover_seconds,
+            stale_address_seconds=self.stale_address_seconds,
+            changed=partial(self._lead_proxies_to, instance.identifier),
+        )
+        _have_members(cluster, instance)
+        return cluster
 
     def instance_changed(self, instance: Instance) -> None:
         self._instances[instance.identifier] = instance
-        if instance.master_password and self._servers[instance.identifier].running:
-            self._servers[instance.identifier].change_master_password(instance.master_password)
-        for host in _hosts(instance):
-            endpoint = self._endpoints[host]
-            assert isinstance(endpoint.listener, InstanceListener)
-            _configure(endpoint.listener, instance)
-            self._endpoints[host] = replace(
-                endpoint, security_group_ids=instance.security_group_ids, port=instance.port
-            )
+        server = self._servers[instance.identifier]
+        if isinstance(server, Cluster):
+            _have_members(server, instance)
+        if instance.master_password and server.running:
+            server.change_master_password(instance.master_password)
+        self._lead_to(instance)
+
+    def _lead_to(self, instance: Instance) -> None:
+        """Have a listener for each host name of an instance or a cluster, and none for those that are gone."""
+        ways = _ways(instance, self._servers[instance.identifier])
+        for host, endpoint in list(self._endpoints.items()):
+            if endpoint.owner == instance.arn and host not in ways:
+                del self._endpoints[host]
+                endpoint.listener.stop()
+        for host, socket_path in ways.items():
+            known = self._endpoints.get(host)
+            listener = known.listener if known else self._listen(instance, host, socket_path)
+            assert isinstance(listener, InstanceListener)
+            _configure(listener, instance)
+            self._endpoints[host] = _Endpoint(instance.arn, listener, "rds", instance.security_group_ids, instance.port)
+        self._write_endpoints()
+
+    def _listen(self, instance: Instance, host: str, socket_path: Callable[[], Path]) -> InstanceListener:
+        listener = InstanceListener(
+            self._loop.loop,
+            host_name=host,
+            certificate=self._certificates.host("rds", host),
+            socket_path=socket_path,
+            directory=self._control_plane.iam,
+            resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
+        )
+        _configure(listener, instance)
+        listener.start()
+        _log.info("%s leads to %s on port %d", host, self._servers[instance.identifier], listener.port)
+        return listener
 
     def instance_restarted(self, instance: Instance) -> None:
-        self._servers[instance.identifier].restart(max_connections=_max_connections(instance))
+        server = self._servers[instance.identifier]
+        assert isinstance(server, PostgresServer)
+        server.restart(max_connections=_max_connections(instance))
         self._begun_again(instance)
 
     def instance_stopped(self, instance: Instance) -> None:
@@ -273,16 +331,24 @@ class Stack(Events):
         self._servers[instance.identifier].resume(max_connections=_max_connections(instance))
         self._begun_again(instance)
 
+    def member_restarted(self, cluster: Instance, member: Member) -> None:
+        self._cluster(cluster.identifier).restart(member.identifier, max_connections=_max_connections(member))
+        self._begun_again(cluster)
+
     def _begun_again(self, instance: Instance) -> None:
         self.instance_changed(instance)
-        for proxy in self._control_plane.proxies():  # which learn of max_connections only now
-            if proxy.instance is not None and proxy.instance.identifier == instance.identifier:
-                self.proxy_changed(proxy)
+        self._lead_proxies_to(instance.identifier)  # which learn of max_connections only now
+
+    def _lead_proxies_to(self, identifier: str) -> None:
+        for proxy in list(self._made_proxies.values()):
+            if proxy.instance is not None and proxy.instance.identifier == identifier:
+                self._register(proxy)
 
     def instance_deleted(self, instance: Instance) -> None:
         self._instances.pop(instance.identifier, None)
-        for host in _hosts(instance):
-            if endpoint := self._endpoints.pop(host, None):
+        for host, endpoint in list(self._endpoints.items()):
+            if endpoint.owner == instance.arn:
+                del self._endpoints[host]
                 endpoint.listener.stop()
         self._write_endpoints()
         if server := self._servers.pop(instance.identifier, None):
@@ -295,41 +361,55 @@ class Stack(Events):
 
     def proxy_changed(self, proxy: Proxy) -> None:
         self._made_proxies[proxy.name] = proxy
-        listener = self._proxies.get(proxy.name)
-        if listener is None:
-            listener = self._proxies[proxy.name] = ProxyListener(
-                self._loop.loop,
-                name=proxy.name,
-                host_name=proxy.host,
-                certificate=self._certificates.host("proxy", proxy.host),
-                directory=self._control_plane.iam,
-                resource_prefix=_resource_prefix(proxy.arn, proxy.id),
-                settings=self._settings(proxy),
+        settings, listeners = self._settings(proxy), self._proxies.setdefault(proxy.name, {})
+        for host in listeners.keys() - {endpoint.host for endpoint in proxy.endpoints}:
+            del self._endpoints[host]
+            listeners.pop(host).stop()
+        for endpoint in proxy.endpoints:
+            host = endpoint.host
+            if host in listeners:
+                listeners[host].configure(settings)
+            else:
+                listeners[host] = self._listen_for(proxy, endpoint, settings)
+            self._endpoints[host] = _Endpoint(
+                proxy.arn, listeners[host], "proxy", endpoint.security_group_ids, proxy.port
             )
-            listener.start()
-            _log.info("%s leads to a stand-in for RDS Proxy on port %d", proxy.host, listener.port)
-        else:
-            listener.configure(self._settings(proxy))
-        self._endpoints[proxy.host] = _Endpoint(listener, "proxy", proxy.security_group_ids, proxy.port)
         self._write_endpoints()
-        self._register(proxy, listener)
+        self._register(proxy)
+
+    def _listen_for(self, proxy: Proxy, endpoint: ProxyEndpoint, settings: ProxySettings) -> ProxyListener:
+        default = self._proxies[proxy.name].get(proxy.host)
+        listener = ProxyListener(
+            self._loop.loop,
+            name=proxy.name if default is None else endpoint.name,
+            host_name=endpoint.host,
+            certificate=self._certificates.host("proxy", endpoint.host),
+            directory=self._control_plane.iam,
+            resource_prefix=_resource_prefix(proxy.arn, proxy.id),
+            settings=settings,
+            pool=None if default is None or endpoint.is_reader else default.pool,
+        )
+        listener.start()
+        _log.info("%s leads to a stand-in for RDS Proxy on port %d", endpoint.host, listener.port)
+        return listener
 
     def proxy_deleted(self, proxy: Proxy) -> None:
         self._made_proxies.pop(proxy.name, None)
         self._registrations.pop(proxy.name, None)
-        self._endpoints.pop(proxy.host, None)
-        self._write_endpoints()
-        if listener := self._proxies.pop(proxy.name, None):
+        for host, listener in reversed(self._proxies.pop(proxy.name, {}).items()):
+            del self._endpoints[host]
             listener.stop()
+        self._write_endpoints()
 
     def target_health(self, proxy: Proxy) -> TargetHealth:
         """REGISTERING, then UNAVAILABLE until there is capacity, then what the stand-in finds by trying its secrets.
 
         States and words: AWS CLI reference, rds describe-db-proxy-targets; API reference, TargetHealth.
         """
-        listener, registration = self._proxies.get(proxy.name), self._registrations.get(proxy.name)
-        if listener is None or registration is None:
+        listeners, registration = self._proxies.get(proxy.name), self._registrations.get(proxy.name)
+        if listeners is None or registration is None:
             return TargetHealth("REGISTERING")
+        listener = listeners[proxy.host]
         now, pending = time.monotonic(), listener.health.state == "REGISTERING" and self.target_delay_seconds > 0
         if now < (registration.begun + registration.ready) / 2:
             return TargetHealth("REGISTERING")
@@ -371,37 +451,69 @@ class Stack(Events):
                 _log.warning("a report is missing", exc_info=True)
 
     def _publish_proxy(self, proxy: Proxy, at: float) -> None:
-        if listener := self._proxies.get(proxy.name):
-            self._proxy_metrics.publish(proxy, listener.report(), at)
+        if listeners := self._proxies.get(proxy.name):
+            self._proxy_metrics.publish(proxy, listeners[proxy.host].report(), at)
 
     def _publish_instance(self, instance: Instance, at: float) -> None:
         server = self._servers.get(instance.identifier)
-        if server is not None and server.running:
+        if server is None or not server.running:
+            return
+        if isinstance(server, Cluster):
+            self._instance_metrics.publish(instance, measure(server.writer), at)
+            self._instance_metrics.publish_lag(instance, server.lag_seconds(), at)
+        else:
             self._instance_metrics.publish(instance, measure(server), at)
 
     # --- proxies ---
 
-    def _register(self, proxy: Proxy, listener: ProxyListener) -> None:
+    def _register(self, proxy: Proxy) -> None:
         """Lead a proxy to its target; until a new one is ready clients wait for the borrow timeout, and are refused."""
+        listeners = self._proxies[proxy.name].values()
         if proxy.instance is None:
             self._registrations.pop(proxy.name, None)
-            listener.register(None)
+            for listener in listeners:
+                listener.register()
             return
         now, known = time.monotonic(), self._registrations.get(proxy.name)
         if known is None or known.resource_id != proxy.instance.resource_id:
             known = _Registration(proxy.instance.resource_id, now, now + self.target_delay_seconds)
             self._registrations[proxy.name] = known
-            listener.register(None)
+            for listener in listeners:
+                listener.register()
         if known.ready <= now:
-            listener.register(self._target(proxy))
+            self._lead_on(proxy)
         else:
             loop = self._loop.loop
             loop.call_soon_threadsafe(loop.call_later, known.ready - now, self._register_later, proxy.name, known)
 
     def _register_later(self, name: str, registration: _Registration) -> None:
-        found = [proxy for proxy in self._control_plane.proxies() if proxy.name == name]
-        if found and self._registrations.get(name) is registration:
-            self._proxies[name].register(self._target(found[0]))
+        if self._registrations.get(name) is registration:
+            self._lead_on(self._made_proxies[name])
+
+    def _lead_on(self, proxy: Proxy) -> None:
+        """Lead the endpoints of a proxy to the writer, and those that only read to the readers."""
+        assert proxy.instance is not None
+        server = self._servers[proxy.instance.identifier]
+        if isinstance(server, PostgresServer):
+            writers, readers = [server], []
+        else:
+            writers, readers = [server.writer] if server.members else [], server.readers
+        path = reachable(proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port)
+        if not path:
+            _log.warning("%s cannot reach %s: no path of security groups", proxy.name, proxy.instance.host)
+        for endpoint in proxy.endpoints:
+            self._proxies[proxy.name][endpoint.host].register(
+                *(
+                    Target(
+                        host_name=server.host_name,
+                        port=server.port if path else self._nowhere.getsockname()[1],
+                        ca_file=self._certificates.ca_file("rds"),
+                        max_connections=server.max_connections,
+                    )
+                    for server in (readers if endpoint.is_reader else writers)
+                ),
+                refusal=_NO_READER if endpoint.is_reader else "",
+            )
 
     def _settings(self, proxy: Proxy) -> ProxySettings:
         pool = PoolSettings(
@@ -432,20 +544,6 @@ class Stack(Events):
             secrets.setdefault(user, Secret(user, value.get("password", "")))
         return secrets
 
-    def _target(self, proxy: Proxy) -> Target | None:
-        if proxy.instance is None:
-            return None
-        server = self._servers[proxy.instance.identifier]
-        path = reachable(proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port)
-        if not path:
-            _log.warning("%s cannot reach %s: no path of security groups", proxy.name, proxy.instance.host)
-        return Target(
-            host_name=proxy.instance.host,
-            port=server.port if path else self._nowhere.getsockname()[1],
-            ca_file=self._certificates.ca_file("rds"),
-            max_connections=server.max_connections,
-        )
-
     # --- functions on this machine ---
 
     def _lead_here(self, function: FunctionVersion, variables: dict[str, str]) -> dict[str, str]:
@@ -453,15 +551,21 @@ class Stack(Events):
         led = {}
         if authority := _authority(variables.get("PGSSLROOTCERT", ""), function):
             led["PGSSLROOTCERT"] = str(self._certificates.ca_file(authority))
-        endpoint = self._endpoints.get(variables.get("PGHOST", ""))
-        if endpoint is None:
+        if variables.get("PGHOST") not in self._endpoints:
             return variables | led
-        if reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
-            port = endpoint.listener.port
-        else:
-            _log.warning("%s cannot reach %s: no path of security groups", function.name, variables["PGHOST"])
-            port = self._nowhere.getsockname()[1]  # packets that a security group drops are never answered
-        return variables | led | {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(port)}
+        led |= {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(self._port_for(function, variables["PGHOST"]))}
+        if reader := variables.get("PGHOST_READER"):
+            led["PGPORT_READER"] = str(self._port_for(function, reader))
+        return variables | led
+
+    def _port_for(self, function: FunctionVersion, host: str) -> int:
+        """Return where a function finds a host: PGHOSTADDR is one for all of them, the port tells them apart."""
+        endpoint = self._endpoints.get(host)
+        groups = () if endpoint is None else endpoint.security_group_ids
+        if endpoint is not None and reachable(function.security_group_ids, groups, endpoint.port):
+            return endpoint.listener.port
+        _log.warning("%s cannot reach %s: no path of security groups", function.name, host)
+        return int(self._nowhere.getsockname()[1])  # packets that a security group drops are never answered
 
     def _write_endpoints(self) -> None:
         """Tell `make psql` where each host name leads to."""
@@ -475,6 +579,11 @@ class Stack(Events):
             }
             self._endpoints_file.touch(mode=0o600)
             self._endpoints_file.write_text(json.dumps(ways, indent=2) + "\n")
+
+    def _cluster(self, identifier: str) -> Cluster:
+        cluster = self._servers[identifier]
+        assert isinstance(cluster, Cluster), f"{identifier} is an instance, not a cluster"
+        return cluster
 
     @property
     def _endpoints_file(self) -> Path:
@@ -519,11 +628,28 @@ def _authority(ca_file: str, function: FunctionVersion) -> Authority | None:
 
 
 def _hosts(instance: Instance) -> list[str]:
-    """The names that lead to an instance; a cluster has one for its readers, which the same server answers."""
+    """The names that lead to an instance; a cluster has one for its readers."""
     return [instance.host, *([instance.reader_host] if instance.reader_host else [])]
 
 
-def _max_connections(instance: Instance) -> int:
+def _ways(instance: Instance, server: PostgresServer | Cluster) -> dict[str, Callable[[], Path]]:
+    """Return what each host name leads to: the socket of a server, asked for at each connection."""
+    if isinstance(server, PostgresServer):
+        return {instance.host: lambda: server.socket_path}
+    assert instance.reader_host is not None
+    return {
+        instance.host: server.writer_socket,
+        instance.reader_host: server.reader_socket,
+        **{member.host: partial(server.member_socket, member.identifier) for member in instance.members},
+    }
+
+
+def _have_members(cluster: Cluster, instance: Instance) -> None:
+    writers = [member.identifier for member in instance.members if member.is_writer]
+    cluster.become({member.identifier: member.host for member in instance.members}, *writers)
+
+
+def _max_connections(instance: Instance | Member) -> int:
     return int(instance.parameters.get("max_connections", 100))
 
 

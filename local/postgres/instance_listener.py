@@ -16,9 +16,9 @@ from local.postgres.token_login import TokenLogin, now
 
 
 class InstanceListener(wire.Listener):
-    """Listen where the endpoint of an instance leads to.
+    """Listen where the endpoint of an instance leads to, or one of a cluster.
 
-    `resource_prefix` is the instance's own in policies: `arn:…:dbuser:db-0123`.
+    `socket_path` says for each connection which server is behind it. `resource_prefix` is the instance's own in policies: `arn:…:dbuser:db-0123`.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class InstanceListener(wire.Listener):
         *,
         host_name: str,
         certificate: HostCertificate,
-        socket_path: Path,
+        socket_path: Callable[[], Path],
         directory: Directory,
         resource_prefix: str,
         force_ssl: bool = True,
@@ -55,7 +55,11 @@ class InstanceListener(wire.Listener):
             if self.force_ssl and not startup.encrypted:
                 client.refuse("28000", _no_entry(startup))  # what rds.force_ssl does in pg_hba.conf
                 return
-            server = await self._connect()
+            try:
+                server = await self._connect()
+            except OSError:  # of a server that is down or about to be
+                client.refuse("57P03", "the database system is shutting down")
+                return
             try:
                 if not await self._authenticate(client, server, startup):
                     server.close()
@@ -92,7 +96,7 @@ class InstanceListener(wire.Listener):
         client.close()
 
     async def _connect(self) -> wire.Connection:
-        _, connection = await self._loop.create_unix_connection(wire.Connection, str(self._socket_path))
+        _, connection = await self._loop.create_unix_connection(wire.Connection, str(self._socket_path()))
         return connection
 
 

@@ -365,7 +365,7 @@ class _Field:
             self._loop.loop,
             host_name=INSTANCE_HOST,
             certificate=self._certificates.host("rds", INSTANCE_HOST),
-            socket_path=self.server.socket_path,
+            socket_path=lambda: self.server.socket_path,
             directory=_Directory(),
             resource_prefix=f"{RESOURCES}:db-STORM",
         )

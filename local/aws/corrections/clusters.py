@@ -23,6 +23,7 @@ _FORCES_TLS_FROM = 17
 def correct(moto: Moto) -> None:
     """Apply the corrections of this room."""
     clusters_are_made_as_asked(moto)
+    multi_az_clusters_have_three_instances(moto)
     clusters_keep_what_they_were_given(moto)
     provisioned_clusters_have_no_scaling_of_the_first_kind(moto)
     deletion_asks_for_a_snapshot_or_a_waiver(moto)
@@ -39,9 +40,10 @@ def family(cluster: Any) -> str:
     return f"{engine}{cluster.engine_version.split('.', maxsplit=1)[0]}"
 
 
-def in_force(cluster: Any) -> dict[str, str]:
-    """Return the parameters that a cluster's servers run with, as far as the stack reads them."""
-    given: dict[str, str] = dict(cluster.__dict__.get("parameters_in_force", {}))
+def in_force(cluster: Any, member: Any = None) -> dict[str, str]:
+    """Return the parameters that a member runs with, as far as the stack reads them; else those of the writer."""
+    server = member or cluster.writer
+    given = _given_to(cluster) if server is None else dict(server.cluster_parameters)
     if scaling := cluster.serverless_v2_scaling_configuration:
         given.setdefault("max_connections", str(_connections(scaling)))
     if cluster.engine == "aurora-postgresql" and int(cluster.engine_version.split(".")[0]) < _FORCES_TLS_FROM:
@@ -49,16 +51,20 @@ def in_force(cluster: Any) -> dict[str, str]:
     return given
 
 
-def restart(cluster: Any) -> None:
-    """Let the servers take every parameter of their group, as each start does."""
-    group = cluster.backend.db_cluster_parameter_groups.get(cluster.parameter_group)
-    cluster.parameters_in_force = _given(group) if group else {}
+def restart(member: Any) -> None:
+    """Let a server take every parameter of its cluster's group, as each start does."""
+    member.cluster_parameters = _given_to(member.cluster)
 
 
 def _connections(scaling: Any) -> int:
     """What Aurora computes from the largest capacity (Aurora user guide, aurora-serverless-v2-setting-capacity)."""
     least, most = float(scaling.get("min_capacity") or 0), float(scaling.get("max_capacity") or 1)
     return min(2000 if least < 1 else 5000, math.floor(211.43 * most - 22.4))
+
+
+def _given_to(cluster: Any) -> dict[str, str]:
+    group = cluster.backend.db_cluster_parameter_groups.get(cluster.parameter_group)
+    return _given(group) if group else {}
 
 
 def _given(group: Any) -> dict[str, str]:
@@ -97,7 +103,6 @@ def clusters_are_made_as_asked(moto: Moto) -> None:
                 f"cannot be used for this instance. Please use one with DBParameterGroupFamily {family(self)}"
             )
             raise InvalidParameterCombination(message)
-        restart(self)
 
     @moto.around(DBInstanceClustered, "__init__")
     def join(original: Method, self: Any, **kwargs: Any) -> None:
@@ -108,11 +113,43 @@ def clusters_are_made_as_asked(moto: Moto) -> None:
             kwargs["port"] = cluster.port
             self.cluster = cluster  # its groups are asked for before moto sets it
         original(self, **kwargs)
+        restart(self)
 
     def default_group(member: Any) -> tuple[str, str]:
         return family(member.cluster), f"default.{family(member.cluster)}"
 
     moto.set(DBInstanceClustered, "default_db_parameter_group_details", default_group)
+
+
+def multi_az_clusters_have_three_instances(moto: Moto) -> None:
+    """CreateDBCluster with engine postgres makes a writer and two readers, in three zones; DeleteDBCluster ends them.
+
+    RDS user guide, multi-az-db-clusters-concepts. That they are named NAME-instance-1 to 3 is an assumption.
+    """
+
+    @moto.around(RDSBackend, "create_db_cluster")
+    def create(original: Method, self: Any, kwargs: Any) -> Any:
+        cluster = original(self, kwargs)
+        if cluster.engine == "postgres":
+            for number, zone in enumerate(cluster.availability_zones[:3], 1):
+                member = {
+                    "db_instance_identifier": f"{cluster.db_cluster_identifier}-instance-{number}",
+                    "db_cluster_identifier": cluster.db_cluster_identifier,
+                    "db_instance_class": cluster.db_cluster_instance_class,
+                    "engine": "postgres",
+                    "availability_zone": zone,
+                    "db_subnet_group_name": kwargs.get("db_subnet_group_name"),
+                }
+                self.create_db_instance(member)
+        return cluster
+
+    @moto.around(RDSBackend, "delete_db_cluster")
+    def delete(original: Method, self: Any, cluster_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        cluster = self.clusters.get(cluster_identifier)
+        if cluster is not None and cluster.engine == "postgres" and not cluster.deletion_protection:
+            for member in cluster.members:
+                self.delete_db_instance(member.db_instance_identifier, skip_final_snapshot=True)
+        return original(self, cluster_identifier, *args, **kwargs)
 
 
 def clusters_keep_what_they_were_given(moto: Moto) -> None:
@@ -168,7 +205,10 @@ def deletion_asks_for_a_snapshot_or_a_waiver(moto: Moto) -> None:
 
 
 def failover_needs_a_member(moto: Moto) -> None:
-    """FailoverDBCluster takes a reader of this cluster only (API reference: TargetDBInstanceIdentifier)."""
+    """FailoverDBCluster takes a reader of this cluster only, without one that of the lowest tier.
+
+    API reference, TargetDBInstanceIdentifier; Aurora user guide, "Fault tolerance for an Aurora DB cluster".
+    """
 
     @moto.around(RDSBackend, "failover_db_cluster")
     def failover(
@@ -178,22 +218,29 @@ def failover_needs_a_member(moto: Moto) -> None:
         if target is not None and getattr(target, "db_cluster_identifier", None) != db_cluster_identifier:
             message = f"Cannot find target instance: {target_db_instance_identifier}"
             raise RDSClientError("InvalidParameterValue", message)
+        if target is None and (cluster := self.clusters.get(db_cluster_identifier)):
+            readers = [member for member in cluster.members if not member.is_cluster_writer]
+            chosen = min(readers, key=lambda reader: int(reader.promotion_tier), default=None)
+            target_db_instance_identifier = chosen and chosen.db_instance_identifier
         return original(self, db_cluster_identifier, target_db_instance_identifier)
 
 
 def members_tell_whether_they_read_their_group(moto: Moto) -> None:
     """DBClusterParameterGroupStatus of a member is pending-reboot until it restarts with the parameters of its group.
 
-    API reference, DBClusterMember; Aurora user guide, USER_WorkingWithParamGroups. One server stands for all members,
-    so that here they all read it at once.
+    API reference, DBClusterMember; Aurora user guide, USER_WorkingWithParamGroups.
     """
     described = DBCluster.db_cluster_members
 
+    def status(cluster: Any, identifier: str) -> str:
+        read = cluster.backend.databases[identifier].cluster_parameters
+        return "in-sync" if read == _given_to(cluster) else "pending-reboot"
+
     def members(self: Any) -> list[dict[str, Any]]:
-        group = self.backend.db_cluster_parameter_groups.get(self.parameter_group)
-        read = (_given(group) if group else {}) == self.__dict__.get("parameters_in_force", {})
-        status = "in-sync" if read else "pending-reboot"
-        return [{**member, "DBClusterParameterGroupStatus": status} for member in described.__get__(self)]
+        return [
+            {**member, "DBClusterParameterGroupStatus": status(self, member["DBInstanceIdentifier"])}
+            for member in described.__get__(self)
+        ]
 
     moto.set(DBCluster, "db_cluster_members", property(members))
 
@@ -280,7 +327,6 @@ def _announce(group: Any, changed: Any) -> None:
     given = _given(group)
     for cluster in group.backend.clusters.values():
         if cluster.parameter_group == group.name:
-            for name in names:
-                cluster.parameters_in_force.pop(name, None)
-                if name in given:
-                    cluster.parameters_in_force[name] = given[name]
+            for member in cluster.members:
+                kept = {name: value for name, value in member.cluster_parameters.items() if name not in names}
+                member.cluster_parameters = kept | {name: given[name] for name in names & given.keys()}

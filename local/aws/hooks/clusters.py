@@ -1,4 +1,4 @@
-"""Clusters: the first member starts a server, which stands for all members; the cluster's end stops it."""
+"""Clusters: each member is a server, the writer or a reader of it; the data stay until the cluster's end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from moto.rds.models import RDSBackend
 
-from local.aws.account import Events, cluster_of, proxy_of
+from local.aws.account import Events, cluster_of, member_of, proxy_of
 from local.aws.corrections import clusters
 from local.aws.moto import Method, Moto
 
@@ -19,16 +19,45 @@ def hook(moto: Moto, events: Events) -> None:
         cluster = self.clusters.get(db_kwargs.get("db_cluster_identifier") or "")
         if cluster is None:
             return original(self, db_kwargs)
-        first = not getattr(cluster, "serves", False)
+        tell = events.instance_changed if getattr(cluster, "serves", False) else events.instance_created
         member = original(self, db_kwargs)
-        if first:
-            try:
-                events.instance_created(cluster_of(cluster))
-            except BaseException:
-                self.databases.pop(member.db_instance_identifier)
-                raise
-            cluster.serves = True
+        try:
+            tell(cluster_of(cluster))
+        except BaseException:
+            self.databases.pop(member.db_instance_identifier)
+            raise
+        cluster.serves = True
         return member
+
+    @moto.around(RDSBackend, "delete_db_instance")
+    def delete_member(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        cluster = getattr(self.databases.get(db_instance_identifier), "cluster", None)
+        deleted = original(self, db_instance_identifier, *args, **kwargs)
+        if cluster is not None:
+            changed(self, cluster.db_cluster_identifier)
+        return deleted
+
+    @moto.around(RDSBackend, "failover_db_cluster")
+    def failover(original: Method, self: Any, db_cluster_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        """Answer when the new writer takes writes; on AWS the call returns before."""
+        answer = original(self, db_cluster_identifier, *args, **kwargs)
+        changed(self, db_cluster_identifier)
+        return answer
+
+    @moto.around(RDSBackend, "stop_db_cluster")
+    def stop(original: Method, self: Any, cluster_identifier: str) -> Any:
+        answer = original(self, cluster_identifier)
+        events.instance_stopped(cluster_of(self.clusters[cluster_identifier]))
+        return answer
+
+    @moto.around(RDSBackend, "start_db_cluster")
+    def start(original: Method, self: Any, cluster_identifier: str) -> Any:
+        answer = original(self, cluster_identifier)
+        cluster = self.clusters[cluster_identifier]
+        for member in cluster.members:
+            clusters.restart(member)
+        events.instance_started(cluster_of(cluster))
+        return answer
 
     @moto.around(RDSBackend, "modify_db_cluster")
     def modify(original: Method, self: Any, kwargs: Any) -> Any:
@@ -80,7 +109,7 @@ def hook(moto: Moto, events: Events) -> None:
             events.instance_changed(cluster_of(cluster))
 
 
-def restart(events: Events, cluster: Any) -> None:
-    """Restart the server with the parameters of the cluster's group."""
-    clusters.restart(cluster)
-    events.instance_restarted(cluster_of(cluster))
+def restart(events: Events, member: Any) -> None:
+    """Restart one server with the parameters of the cluster's group."""
+    clusters.restart(member)
+    events.member_restarted(cluster_of(member.cluster), member_of(member))

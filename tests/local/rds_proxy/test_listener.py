@@ -643,7 +643,7 @@ def test_while_the_database_is_down_clients_wait_for_the_borrow_timeout(stand: S
         with pytest.raises(psycopg2.Error, match="Timed-out waiting to acquire database connection"):
             value(connection, "SELECT 1")
         assert (stand.proxy.health.state, stand.proxy.health.reason) == ("UNAVAILABLE", "UNREACHABLE")
-        stand.proxy.register(None)
+        stand.proxy.register()
         with pytest.raises(psycopg2.OperationalError, match="FATAL:  Timed-out waiting to acquire"):
             stand.connect()
         stand.proxy.register(stand.target())
@@ -855,7 +855,7 @@ def test_copy_in_the_extended_protocol(stand: Stand) -> None:
 def test_a_refused_batch_is_answered_once_and_the_next_one_is_served(stand: Stand) -> None:
     with RawClient(stand) as client:
         client.log_in(stand.token())
-        stand.proxy.register(None)
+        stand.proxy.register()
         client.send(parse("SELECT 1") + BIND + FLUSH)
         assert client.answers(until="E") == "E"
         stand.proxy.register(stand.target())
@@ -867,7 +867,7 @@ def test_a_refused_batch_is_answered_once_and_the_next_one_is_served(stand: Stan
 def test_a_refused_copy_is_answered_once(stand: Stand) -> None:
     with RawClient(stand) as client:
         client.log_in(stand.token())
-        stand.proxy.register(None)
+        stand.proxy.register()
         client.send(query("COPY items FROM STDIN") + wire.message(b"d", b"1\n") + COPIED)
         assert client.answers() == "EZ"
         stand.proxy.register(stand.target())
@@ -944,7 +944,7 @@ def test_two_hundred_clients_keep_to_the_pool(stand: Stand) -> None:
 
 def test_hundreds_of_first_clients_wait_for_the_database_and_are_all_served(stand: Stand) -> None:
     """More than Python has nested calls."""
-    stand.proxy.register(None)
+    stand.proxy.register()
 
     async def statuses() -> None:
         async with asyncio.timeout(30):
@@ -1191,5 +1191,5 @@ def test_availability_is_a_share_of_the_time(stand: Stand) -> None:
     with stand.connect():
         stand.proxy.report()
         assert stand.proxy.report().availability_percent == pytest.approx(100)
-    stand.proxy.register(None)
+    stand.proxy.register()
     assert stand.proxy.report().availability_percent is None
