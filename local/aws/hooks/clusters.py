@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from moto.rds.models import RDSBackend
@@ -13,21 +14,23 @@ from local.aws.moto import Method, Moto
 
 def hook(moto: Moto, events: Events) -> None:
     """Tell of clusters that get their first member, change, are copied and go."""
+    joining = threading.Lock()  # Terraform makes all members at once: the second must find a cluster that serves
 
     @moto.around(RDSBackend, "create_db_instance")
     def create(original: Method, self: Any, db_kwargs: Any) -> Any:
         cluster = self.clusters.get(db_kwargs.get("db_cluster_identifier") or "")
         if cluster is None:
             return original(self, db_kwargs)
-        tell = events.instance_changed if getattr(cluster, "serves", False) else events.instance_created
-        member = original(self, db_kwargs)
-        try:
-            tell(cluster_of(cluster))
-        except BaseException:
-            self.databases.pop(member.db_instance_identifier)
-            raise
-        cluster.serves = True
-        return member
+        with joining:
+            member = original(self, db_kwargs)
+            tell = events.instance_changed if getattr(cluster, "serves", False) else events.instance_created
+            try:
+                tell(cluster_of(cluster))
+            except BaseException:
+                self.databases.pop(member.db_instance_identifier)
+                raise
+            cluster.serves = True
+            return member
 
     @moto.around(RDSBackend, "delete_db_instance")
     def delete_member(original: Method, self: Any, db_instance_identifier: str, *args: Any, **kwargs: Any) -> Any:
