@@ -305,8 +305,8 @@ scan-plans:
 
 ##@ Measurements, which are no tests
 
-storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_connections = 90: directly, through the proxy, through PgBouncer (3 minutes)
-	@$(TOOLS)/python -m local.storm
+storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_connections = 90: directly, through the proxy, through PgBouncer (3 minutes; CLUSTER=1: over a cluster that fails over)
+	@$(TOOLS)/python -m local.storm $(if $(CLUSTER),--cluster)
 
 waits: .venv/tools/requirements.txt ## Compare the waits that make size tells with those that the stand-in for the proxy makes (3 minutes)
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/waits.py

@@ -415,6 +415,13 @@ def test_what_never_calls_aws_sees_nothing_of_the_user_s_own(tmp_path, target):
     assert not re.search("^(AWS|TF_WORKSPACE)", seen, flags=re.MULTILINE)
 
 
+def test_a_program_reads_what_a_stack_wrote_for_make(tmp_path):
+    written = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SECRET_ACCESS_KEY": "a$b#c\\d := e"}
+    record = Record(tmp_path)
+    record.write(written)
+    assert record.read() == written
+
+
 @pytest.mark.parametrize("target", ["plan", "destroy", "invoke", "demo"])
 def test_a_stack_that_died_is_an_error_that_says_what_to_do(target, tmp_path):
     record = Record(tmp_path)

@@ -4,7 +4,7 @@
     make ledger CLUSTER=1    adds a hot standby, readers on it, and failovers among the faults
 
 What the outcomes mean is told in tests/lambda/layer/writers.py. On Aurora both servers have one storage, so that no
-committed row can be missing after a failover; here the standby has caught up before the writer is stopped.
+committed row can be missing after a failover; here the old writer ends only when the standby has all of it.
 """
 
 # ruff: noqa: S311  faults are chosen by a seed, to be had again
@@ -35,32 +35,32 @@ from support import (
     Relay,
     SecretsManager,
     packets_can_be_dropped,
+    prepare,
     set_password,
-    start_server,
     terminate_backends,
 )
 from writers import Invocation, Ledger, rows_kept, write
 
 from local.certificates import Certificates
-from local.postgres.server import PostgresServer
+from local.postgres.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
+    from local.postgres.server import PostgresServer
+
 WRITERS = 8
 READERS = 2
 
 
 class Faults:
-    """What happens to the servers and on the way to them. The first server is the writer."""
+    """What happens to the servers and on the way to them: the first relay leads to the writer, others to readers."""
 
-    def __init__(
-        self, servers: list[PostgresServer], relays: list[Relay], secrets: SecretsManager, chance: random.Random
-    ) -> None:
+    def __init__(self, cluster: Cluster, relays: list[Relay], secrets: SecretsManager, chance: random.Random) -> None:
         self.counts: Counter[str] = Counter()
-        self._servers, self._relays, self._secrets, self._chance = servers, relays, secrets, chance
+        self._cluster, self._relays, self._secrets, self._chance = cluster, relays, secrets, chance
         self._relay = relays[0]
         self._kinds: dict[Callable[[], object], int] = {
             self.end_one: 12,
@@ -72,12 +72,12 @@ class Faults:
             self.kill_one: 1,
             self.restart: 1,
         }
-        if len(servers) > 1:
+        if cluster.readers:
             self._kinds[self.fail_over] = 2
 
     @property
     def _server(self) -> PostgresServer:
-        return self._servers[0]
+        return self._cluster.writer
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(self._chance.uniform(0.02, 0.2)):
@@ -132,16 +132,11 @@ class Faults:
 
     def fail_over(self) -> None:
         """Promote the standby; for a while the address leads to the old writer, and one time in three nothing ends."""
-        old, new = self._servers
-        new.catch_up(old)
         if packets_can_be_dropped() and self._chance.random() < 1 / 3:
             self._relay.drop_packets()
-        old.halt()
-        new.promote()
-        old.follow(new)
+        self._cluster.fail_over()
         time.sleep(self._chance.uniform(0, 0.5))
-        self._servers.reverse()
-        for relay, server in zip(self._relays, self._servers, strict=True):
+        for relay, server in zip(self._relays, _servers(self._cluster), strict=True):
             relay.target_port = server.port
         self._relays[1].cut()  # else readers stay on what is the writer now
 
@@ -155,6 +150,10 @@ class Faults:
                 continue
             return
         raise TimeoutError("the server did not recover")
+
+
+def _servers(cluster: Cluster) -> list[PostgresServer]:
+    return [cluster.writer, *cluster.readers]
 
 
 def _signal(pid: int, number: int) -> None:
@@ -204,12 +203,21 @@ def main() -> None:
 
 def run(folder: Path, writes: int, troubles: int, seconds: float, seed: int, *, cluster: bool) -> dict[str, object]:
     certificates, secrets = Certificates(folder), SecretsManager()
-    servers = [start_server("ledger", certificates, max_connections=40, other_host_names=[READER])]
-    set_password(servers[0], secrets.password)
+    servers = Cluster(
+        name="ledger",
+        host_names=[HOST, READER],
+        certificates=certificates,
+        max_connections=40,
+        master_user="master",
+        master_password="master-password",  # noqa: S106  of this run's own servers
+        database="app",
+    )
+    servers.add("one", HOST)
+    prepare(servers)
+    set_password(servers, secrets.password)
     if cluster:
-        hosts = {"host_name": READER, "other_host_names": [HOST]}
-        servers.append(PostgresServer.start_standby(servers[0], name="reader", certificates=certificates, **hosts))
-    relays = [Relay(server.port) for server in servers]
+        servers.add("two", HOST)
+    relays = [Relay(server.port) for server in _servers(servers)]
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     os.environ |= dict(zip(names, FUNCTION_KEY, strict=True))
     os.environ |= {"PGHOSTADDR": "127.0.0.1", "AWS_ENDPOINT_URL": secrets.url}
@@ -248,19 +256,18 @@ def run(folder: Path, writes: int, troubles: int, seconds: float, seed: int, *, 
         for thread in writers:
             thread.join()
         took = time.monotonic() - began
-        kept = rows_kept(servers[0])
+        kept = rows_kept(servers.writer)
         missing = 0
         if cluster:
-            servers[1].catch_up(servers[0])
-            missing = len(kept.keys() - rows_kept(servers[1]).keys())
+            servers.readers[0].catch_up(servers.writer)
+            missing = len(kept.keys() - rows_kept(servers.readers[0]).keys())
     finally:
         stop_writers.set()
         stop_faults.set()
         for relay in relays:
             relay.close()
         secrets.stop()
-        for server in servers:
-            server.stop()
+        servers.stop()
 
     return {
         "seed": seed,

@@ -23,11 +23,10 @@ from local.credentials import Credentials
 from local.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pytest
 
     from local.certificates import Certificates
+    from local.postgres.cluster import Cluster
 
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
 READER = "app.cluster-ro-abcdefghijkl.eu-central-1.rds.amazonaws.com"
@@ -36,34 +35,36 @@ FUNCTION_KEY = ("AKIDEXAMPLE", "canary-secret-access-key", "canary-session-token
 FUNCTION = Credentials(*FUNCTION_KEY, expires_at=None, principal_arn="arn:aws:sts::1:assumed-role/app/x")
 
 
-def start_server(
-    name: str, certificates: Certificates, max_connections: int = 20, other_host_names: Sequence[str] = ()
-) -> PostgresServer:
+def start_server(name: str, certificates: Certificates, max_connections: int = 20) -> PostgresServer:
     server = PostgresServer.start(
         name=name,
         host_name=HOST,
-        other_host_names=other_host_names,
         certificates=certificates,
         max_connections=max_connections,
         master_user="master",
         master_password="master-password",
         database="app",
     )
+    prepare(server)
+    return server
+
+
+def prepare(server: PostgresServer | Cluster) -> None:
+    """Make what tests read and write, and their user."""
     with server.administrator("app") as cursor:
         cursor.execute("CREATE ROLE app LOGIN")
         cursor.execute("CREATE TABLE ledger (id uuid NOT NULL, writer int NOT NULL)")
         cursor.execute("CREATE TABLE users (id int PRIMARY KEY, name text, created_at timestamptz DEFAULT now())")
         cursor.execute("INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 12) AS n")
         cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO app")
-    return server
 
 
-def set_password(server: PostgresServer, password: str) -> None:
+def set_password(server: PostgresServer | Cluster, password: str) -> None:
     with server.administrator() as cursor:
         cursor.execute(sql.SQL("ALTER ROLE app PASSWORD %s"), [password])
 
 
-def terminate_backends(server: PostgresServer) -> int:
+def terminate_backends(server: PostgresServer | Cluster) -> int:
     """End every session of the application and wait until they are gone."""
     with server.administrator() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'app'")
