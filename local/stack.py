@@ -278,6 +278,8 @@ class Stack(Events):
             changed=partial(self._lead_proxies_to, instance.identifier),
         )
         _have_members(cluster, instance)
+        if instance.content and instance.master_password:
+            cluster.change_master_password(instance.master_password)  # else it stays the snapshot's
         return cluster
 
     def instance_changed(self, instance: Instance) -> None:

@@ -45,6 +45,7 @@ APPLIED = (
     "tests/examples/test_existing_database.py",
     "tests/lambda/layer/test_failover.py",
     "tests/local/postgres/test_standby.py",
+    "tests/local/test_clusters.py",
 )
 
 

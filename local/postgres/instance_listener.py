@@ -18,7 +18,8 @@ from local.postgres.token_login import TokenLogin, now
 class InstanceListener(wire.Listener):
     """Listen where the endpoint of an instance leads to, or one of a cluster.
 
-    `socket_path` says for each connection which server is behind it. `resource_prefix` is the instance's own in policies: `arn:…:dbuser:db-0123`.
+    `socket_path` says for each connection which server is behind it. `resource_prefix` is the instance's own in
+    policies: `arn:…:dbuser:db-0123`.
     """
 
     def __init__(
@@ -55,11 +56,7 @@ class InstanceListener(wire.Listener):
             if self.force_ssl and not startup.encrypted:
                 client.refuse("28000", _no_entry(startup))  # what rds.force_ssl does in pg_hba.conf
                 return
-            try:
-                server = await self._connect()
-            except OSError:  # of a server that is down or about to be
-                client.refuse("57P03", "the database system is shutting down")
-                return
+            server = await self._connect()
             try:
                 if not await self._authenticate(client, server, startup):
                     server.close()

@@ -1,9 +1,11 @@
 """Both roots on Aurora, applied beside each other on one stack, invoked, failed over and destroyed."""
 
+import io
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,16 @@ from tools.doctor.site import Site
 from tools.status import PARTS, told
 
 NAMES = ("aurora", "aurora-dev")
+
+SERVER = "SELECT concat_ws(' ', current_setting('cluster_name'), pg_is_in_recovery())"  # the stack names servers so
+ASKING = """
+from lambda_postgres import connection
+
+def main(event, context):
+    with connection(context, read_only=event["read_only"]) as conn, conn.cursor() as cursor:
+        cursor.execute(event["question"])
+        return cursor.fetchone()[0]
+"""
 
 
 @dataclass
@@ -88,6 +100,8 @@ class Seen:
     targets: list[dict[str, Any]] = field(default_factory=list)
     writers: list[str] = field(default_factory=list)
     after_failover: Any = None
+    answered: list[str] = field(default_factory=list)
+    kept: str = ""
     refused: str = ""
     layers: list[Layer] = field(default_factory=list)
     status: dict[str, str] = field(default_factory=dict)
@@ -118,8 +132,14 @@ def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
     seen.layers, seen.status = _looked_at(prod)
     seen.targets = rds.describe_db_proxy_targets(DBProxyName=prod.outputs["proxy"])["Targets"]
     seen.writers.append(_writer(rds))
+    ask = _asking(prod)
+    seen.answered += [ask(SERVER), ask(SERVER, read_only=True)]
+    ask("INSERT INTO payments (key, cents) VALUES ('before', 1) RETURNING 1")
     rds.failover_db_cluster(DBClusterIdentifier="app-aurora")
     seen.writers.append(_writer(rds))
+    seen.kept = ask("DELETE FROM payments WHERE key = 'before' RETURNING key")
+    seen.answered += [ask(SERVER), ask(SERVER, read_only=True)]
+    stack.client("lambda").delete_function(FunctionName="asks")
     seen.after_failover = prod.invoke(key="after"), prod.invoke(prefix="", fresh=True)
     try:
         rds.delete_db_cluster(DBClusterIdentifier="app-aurora", SkipFinalSnapshot=True)
@@ -138,6 +158,31 @@ def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
         *stack.running(),
     ]
     return seen
+
+
+def _asking(root: Root) -> Callable[..., str]:
+    """Make a function with all that the root's own has, except its code: it asks the database what it is told to."""
+    functions = root.stack.client("lambda")
+    own = functions.get_function_configuration(FunctionName=root.outputs["function_arn"])
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", ASKING)
+    functions.create_function(
+        FunctionName="asks",
+        Code={"ZipFile": code.getvalue()},
+        Layers=[layer["Arn"] for layer in own["Layers"]],
+        VpcConfig={name: own["VpcConfig"][name] for name in ("SubnetIds", "SecurityGroupIds")},
+        **{name: own[name] for name in ("Runtime", "Handler", "Role", "Timeout", "Environment")},
+    )
+
+    def ask(question: str, *, read_only: bool = False) -> str:
+        event = json.dumps({"question": question, "read_only": read_only})
+        answer = functions.invoke(FunctionName="asks", Payload=event)
+        payload = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, payload
+        return str(payload)
+
+    return ask
 
 
 def _looked_at(root: Root) -> tuple[list[Layer], dict[str, str]]:
@@ -213,6 +258,15 @@ def test_after_a_failover_another_instance_is_the_writer_and_the_function_goes_o
     paid, told = seen.after_failover
     assert paid == {"key": "after", "made": True, "answered_by": "writer"}
     assert told["keys"] == {"once": 1, "after": 1}
+
+
+def test_reads_are_answered_by_a_standby_and_a_failover_makes_it_the_writer(seen: Seen) -> None:
+    before, after = seen.writers
+    assert seen.answered == [f"{before} f", f"{after} t", f"{after} f", f"{before} t"]
+
+
+def test_a_row_written_before_the_failover_is_there_after_it(seen: Seen) -> None:
+    assert seen.kept == "before"
 
 
 def test_a_protected_cluster_is_not_deleted(seen: Seen) -> None:

@@ -1193,3 +1193,65 @@ def test_availability_is_a_share_of_the_time(stand: Stand) -> None:
         assert stand.proxy.report().availability_percent == pytest.approx(100)
     stand.proxy.register()
     assert stand.proxy.report().availability_percent is None
+
+
+# --- several targets: the readers of a cluster ---
+
+
+def hold(stand: Stand, number: int) -> Iterator[Any]:
+    """Open so many transactions at once; yield each connection."""
+    for _ in range(number):
+        connection = stand.connect()
+        connection.cursor().execute("BEGIN; SELECT 1")
+        yield connection
+
+
+def test_each_target_has_its_share_and_the_one_with_the_fewest_connections_gets_the_next(stand: Stand) -> None:
+    stand.proxy.configure(
+        ProxySettings(PoolSettings(stand.secrets.get, max_connections_percent=50, borrow_timeout_seconds=0.5))
+    )
+    targets = [stand.target(max_connections=4), stand.target(max_connections=6)]
+    stand.proxy.register(*targets)
+    assert stand.proxy.metrics().max_server_connections == 2 + 3
+    with contextlib.ExitStack() as stack:
+        for connection in hold(stand, 4):
+            stack.enter_context(connection)
+        assert sorted(place.connections for place in stand.proxy.pool._places) == [2, 2]
+        for connection in hold(stand, 1):
+            stack.enter_context(connection)
+        assert [place.connections for place in stand.proxy.pool._places] == [2, 3]
+        with stand.connect() as one_more, pytest.raises(psycopg2.Error, match="Timed-out waiting"):
+            value(one_more, "SELECT 1")
+
+
+def test_a_target_that_is_down_is_not_tried_while_another_has_room(stand: Stand) -> None:
+    down = Target("down", 1, stand.certificates.ca_file("rds"), 30)
+    stand.proxy.register(down, stand.target())
+    with contextlib.ExitStack() as stack:
+        for connection in hold(stand, 3):
+            stack.enter_context(connection)
+        assert [place.connections for place in stand.proxy.pool._places] == [0, 3]
+        assert stand.proxy.health.state == "AVAILABLE"
+
+
+def test_a_target_that_stays_keeps_its_connections_and_one_that_goes_lends_none(stand: Stand) -> None:
+    other = stand.target(max_connections=29)
+    with stand.connect() as connection:
+        before = value(connection, "SELECT pg_backend_pid()")
+        stand.proxy.register(stand.target(), other)
+        assert value(connection, "SELECT pg_backend_pid()") == before
+        stand.proxy.register(other)
+        assert value(connection, "SELECT pg_backend_pid()") != before
+
+
+def test_without_a_target_a_refusal_comes_at_once(stand: Stand) -> None:
+    with stand.connect() as connection:
+        stand.proxy.register(refusal="no reader here")
+        begun = time.monotonic()
+        with pytest.raises(psycopg2.Error, match="no reader here"):
+            value(connection, "SELECT 1")
+        with pytest.raises(psycopg2.OperationalError, match="no reader here"):
+            stand.connect()
+        assert time.monotonic() - begun < 3  # the borrow timeout is 5 s
+        stand.proxy.register(stand.target(), refusal="no reader here")
+        assert value(connection, "SELECT 1") == 1

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.waiting import await_that
+
 
 def cluster(aws: Any, name: str, **options: Any) -> dict[str, Any]:
     defaults = {"Engine": "aurora-postgresql", "EngineVersion": "17", "MasterUsername": "chief", "DatabaseName": "app"}
@@ -14,12 +16,13 @@ def cluster(aws: Any, name: str, **options: Any) -> dict[str, Any]:
     return dict(found["DBCluster"])
 
 
-def member(aws: Any, name: str, number: int) -> None:
+def member(aws: Any, name: str, number: int, **options: Any) -> None:
     aws.rds.create_db_instance(
         DBInstanceIdentifier=f"{name}-{number}",
         DBInstanceClass="db.r7g.large",
         Engine="aurora-postgresql",
         DBClusterIdentifier=name,
+        **options,
     )
 
 
@@ -159,14 +162,68 @@ def test_a_final_snapshot_is_taken_although_the_managed_secret_goes_with_the_clu
     assert kept["Status"] == "available"
 
 
-def test_the_first_member_starts_the_server_and_the_cluster_s_end_stops_it(account, events):
+def test_each_member_is_told_and_the_cluster_s_end(account, events):
     cluster(account, "served", ManageMasterUserPassword=True)
     for number in (1, 2):
         member(account, "served", number)
     for number in (1, 2):
         account.rds.delete_db_instance(DBInstanceIdentifier=f"served-{number}")
     account.rds.delete_db_cluster(DBClusterIdentifier="served", SkipFinalSnapshot=True)
-    assert [(name, view.identifier) for name, view in events.seen] == [
-        ("instance_created", "served"),
-        ("instance_deleted", "served"),
+    assert [(name, [(one.identifier, one.is_writer) for one in view.members]) for name, view in events.seen] == [
+        ("instance_created", [("served-1", True)]),
+        ("instance_changed", [("served-1", True), ("served-2", False)]),
+        ("instance_changed", [("served-2", True)]),
+        ("instance_changed", []),
+        ("instance_deleted", []),
     ]
+
+
+def test_a_failover_that_fails_changes_no_writer(account, events):
+    cluster(account, "stays")
+    for number in (1, 2):
+        member(account, "stays", number)
+    events.raises = RuntimeError("the standby has not all")
+    with pytest.raises(ClientError, match="has not all"):
+        account.rds.failover_db_cluster(DBClusterIdentifier="stays")
+    events.raises = None
+    assert [found["IsClusterWriter"] for found in described(account, "stays")["DBClusterMembers"]] == [True, False]
+
+
+def test_without_a_target_the_reader_of_the_lowest_tier_becomes_the_writer(account):
+    cluster(account, "tiers")
+    for number, tier in ((1, 0), (2, 5), (3, 2)):
+        member(account, "tiers", number, PromotionTier=tier)
+    account.rds.failover_db_cluster(DBClusterIdentifier="tiers")
+    writers = [
+        m["DBInstanceIdentifier"] for m in described(account, "tiers")["DBClusterMembers"] if m["IsClusterWriter"]
+    ]
+    assert writers == ["tiers-3"]
+
+
+def test_a_multi_az_cluster_has_a_writer_and_two_readers_of_its_own(account, events):
+    multi_az = {"Engine": "postgres", "DBClusterInstanceClass": "db.m6gd.large", "StorageType": "io1"}
+    cluster(account, "three", **multi_az, AllocatedStorage=100, Iops=1000)
+    members = described(account, "three")["DBClusterMembers"]
+    assert [found["IsClusterWriter"] for found in members] == [True, False, False]
+    account.rds.delete_db_cluster(DBClusterIdentifier="three", FinalDBSnapshotIdentifier="three-final")
+    left = [instance["DBInstanceIdentifier"] for instance in account.rds.describe_db_instances()["DBInstances"]]
+    assert not any(name.startswith("three-instance-") for name in left)
+    assert [events.seen[0][0], events.seen[-1][0]] == ["instance_created", "instance_deleted"]
+
+
+def test_a_reader_that_is_rebooted_reads_the_group_and_the_others_wait(account):
+    group = {"DBClusterParameterGroupName": "waits"}
+    account.rds.create_db_cluster_parameter_group(
+        **group, DBParameterGroupFamily="aurora-postgresql17", Description="waits"
+    )
+    cluster(account, "waiting", **group)
+    for number in (1, 2):
+        member(account, "waiting", number)
+    given = {"ParameterName": "max_connections", "ParameterValue": "90", "ApplyMethod": "pending-reboot"}
+    account.rds.modify_db_cluster_parameter_group(**group, Parameters=[given])
+    account.rds.reboot_db_instance(DBInstanceIdentifier="waiting-2")
+
+    def states() -> list[str]:
+        return [m["DBClusterParameterGroupStatus"] for m in described(account, "waiting")["DBClusterMembers"]]
+
+    await_that(lambda: states() == ["pending-reboot", "in-sync"])
