@@ -339,8 +339,8 @@ neighbours: .venv/tools/requirements.txt ## Let one of two services behind one p
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
 
-changes: .venv/tools/requirements.txt .venv/runtime/requirements.txt package terraform-version ## Change a deployed dev in every way under constant invocations, and print what failed
-	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/changes.py
+changes: .venv/tools/requirements.txt .venv/runtime/requirements.txt package $(OF_CLUSTERS) terraform-version ## Change a deployed dev in every way under constant invocations, and print what failed (CLUSTER=1: examples/aurora)
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/changes.py $(if $(CLUSTER),--cluster)
 
 mutations: .venv/tools/requirements.txt terraform-version ## Change one thing at a time in modules/ and see whether a plan test notices (SAMPLE=N SEED=S: only N of them)
 	@PYTHONPATH=. $(TOOLS)/python tests/mutations/run.py $(if $(SAMPLE),--sample "$$SAMPLE") $(if $(SEED),--seed "$$SEED")
