@@ -688,7 +688,7 @@ def _foot(storm: Storm) -> str:
     reasons = {row.way: row.refusal for row in storm.rows if row.refusal}
     lines = [
         f"\n  {row.environments} environments over a failover: {row.silent_seconds:g} s without an answer, "
-        f"{row.written:,} rows acknowledged, {row.lost} lost, {row.doubled} doubled, {row.refusals} requests refused"
+        f"{row.written:,} rows acknowledged, {row.lost} lost, {row.doubled} doubled, {row.refusals} requests failed"
         for row in storm.rows
         if row.written
     ]

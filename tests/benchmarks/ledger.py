@@ -183,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--writes", type=int, default=10_000, help="acknowledged rows to reach")
     parser.add_argument("--faults", type=int, default=150, help="faults to reach")
-    parser.add_argument("--seconds", type=float, default=120, help="give up after")
+    parser.add_argument("--seconds", type=float, default=240, help="give up after")
     parser.add_argument("--cluster", action="store_true", help="a writer and a standby, and failovers")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     arguments = parser.parse_args()
