@@ -165,7 +165,9 @@ class Cluster:
         """
         with self._one_change:
             old = self.writer
-            new = self._members[name] if name else next(server for server in self.readers if server.running)
+            new = self._members[name] if name else next(iter(self.readers), old)
+            if new is old:
+                raise PostgresError(f"{self.name} has no reader to promote.")
             for lagging in list(self._lagging):
                 self.end_lag(lagging)
             new.catch_up(old)  # so it is connected, and gets the rest
