@@ -277,9 +277,13 @@ class Stack(Events):
             stale_address_seconds=self.stale_address_seconds,
             changed=partial(self._lead_proxies_to, instance.identifier),
         )
-        _have_members(cluster, instance)
-        if instance.content and instance.master_password:
-            cluster.change_master_password(instance.master_password)  # else it stays the snapshot's
+        try:
+            _have_members(cluster, instance)
+            if instance.content and instance.master_password:
+                cluster.change_master_password(instance.master_password)  # else it stays the snapshot's
+        except BaseException:
+            cluster.stop()
+            raise
         return cluster
 
     def instance_changed(self, instance: Instance) -> None:
@@ -647,8 +651,9 @@ def _ways(instance: Instance, server: PostgresServer | Cluster) -> dict[str, Cal
 
 
 def _have_members(cluster: Cluster, instance: Instance) -> None:
-    writers = [member.identifier for member in instance.members if member.is_writer]
-    cluster.become({member.identifier: member.host for member in instance.members}, *writers)
+    members = sorted(instance.members, key=lambda member: not member.is_writer)  # it is the first to start
+    writers = [member.identifier for member in members if member.is_writer]
+    cluster.become({member.identifier: member.host for member in members}, *writers)
 
 
 def _max_connections(instance: Instance | Member) -> int:
