@@ -261,6 +261,11 @@ terraform-version:
 
 ##@ Code
 
+# The tests start Python a thousand times: it may keep what it compiles, wherever make was started from.
+ifneq ($(filter test test-examples,$(MAKECMDGOALS)),)
+unexport PYTHONDONTWRITEBYTECODE
+endif
+
 override PYTEST := $(TOOLS)/pytest --dist loadfile --no-loadscope-reorder
 to-test = .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package $(OF_CLUSTERS) terraform-version
 
