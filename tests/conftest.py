@@ -17,26 +17,26 @@ _IN_MEMORY = Path("/dev/shm")  # noqa: S108 (mkdtemp makes the names there)
 _ENOUGH_BYTES = 4 << 30
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Take signals as at a terminal, and let Terraform collect its garbage seldom.
 
     A background shell, or nohup, lets its children ignore Ctrl-C, and theirs too. Reading the provider's schema at each
     command makes garbage that is not worth collecting: a quarter less time for 200 MB more.
     """
     os.environ.setdefault("GOGC", "400")
-    if config.getoption("markexpr") == "not applied":
-        _keep_temporary_files_in_memory()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _keep_temporary_files_in_memory() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Spare the disk the 300 files of each test's database, where a program can be run from memory and there is enough.
 
     What pytest keeps after the tests stays on the disk.
     """
-    if "TMPDIR" in os.environ or not _IN_MEMORY.is_dir() or os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC:
+    if session.config.getoption("markexpr") != "not applied" or "TMPDIR" in os.environ:
+        return
+    if not _IN_MEMORY.is_dir() or os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC:
         return
     if shutil.disk_usage(_IN_MEMORY).free >= _ENOUGH_BYTES and os.access(_IN_MEMORY, os.W_OK):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
