@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from typing import Any
 
+from moto.core.responses import ActionResult
+from moto.rds.exceptions import InvalidParameterCombination
 from moto.rds.models import RDSBackend
+from moto.rds.responses import RDSResponse
 
 from local.aws.account import Events, cluster_of, member_of, proxy_of
 from local.aws.corrections import clusters
 from local.aws.moto import Method, Moto
+
+_log = logging.getLogger(__name__)
 
 # Instances of a cluster come and go side by side: what is told last must be what was so last. By the cluster's ARN.
 _told_in_turn: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -117,6 +123,32 @@ def _hook_states(moto: Moto, events: Events) -> None:
             clusters.restart(member)
         events.instance_started(cluster_of(cluster))
         return answer
+
+
+    @moto.add(RDSResponse)
+    def reboot_db_cluster(self: Any) -> ActionResult:
+        """Restart the servers of a Multi-AZ cluster; answer at once. Aurora's instances are rebooted one by one.
+
+        API reference, RebootDBCluster. The words of the refusal are an assumption.
+        """
+        cluster = self.backend.describe_db_clusters(self.params["DBClusterIdentifier"])[0]
+        if cluster.engine == "aurora-postgresql":
+            raise InvalidParameterCombination("This operation is for Multi-AZ DB clusters only: reboot the instances.")
+        cluster.status = "rebooting"
+
+        def restart_all() -> None:
+            try:
+                for member in cluster.members:
+                    restart(events, member)
+            except Exception:
+                _log.exception("%s does not start again", cluster.db_cluster_identifier)
+                cluster.status = "incompatible-parameters"
+            else:
+                cluster.status = "available"
+
+        name = f"reboot of {cluster.db_cluster_identifier}"
+        threading.Thread(target=restart_all, name=name, daemon=True).start()
+        return ActionResult({"DBCluster": cluster})
 
 
 def _tell_change(events: Events, backend: Any, identifier: str) -> None:

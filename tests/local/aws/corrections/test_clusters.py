@@ -177,6 +177,27 @@ def test_a_major_upgrade_is_allowed_and_brings_its_groups(aws):
         aws.rds.modify_db_cluster(DBClusterIdentifier="older", EngineVersion="16", ApplyImmediately=True)
 
 
+def test_a_multi_az_cluster_is_rebooted_as_one_and_takes_its_parameters(account):
+    family = {"DBParameterGroupFamily": "postgres17", "Description": "test"}
+    account.rds.create_db_cluster_parameter_group(DBClusterParameterGroupName="as-one", **family)
+    account.cluster("as-one", Engine="postgres", DBClusterInstanceClass="db.m6gd.large", StorageType="gp3",
+                    AllocatedStorage=100, DBClusterParameterGroupName="as-one")  # fmt: skip
+    parameter = {"ParameterName": "max_connections", "ParameterValue": "50", "ApplyMethod": "pending-reboot"}
+    account.rds.modify_db_cluster_parameter_group(DBClusterParameterGroupName="as-one", Parameters=[parameter])
+    groups = {member["DBClusterParameterGroupStatus"] for member in described(account, "as-one")["DBClusterMembers"]}
+    assert groups == {"pending-reboot"}
+    account.rds.reboot_db_cluster(DBClusterIdentifier="as-one")
+    await_that(lambda: described(account, "as-one")["Status"] == "available")
+    groups = {member["DBClusterParameterGroupStatus"] for member in described(account, "as-one")["DBClusterMembers"]}
+    assert groups == {"in-sync"}
+
+
+def test_the_instances_of_aurora_are_rebooted_one_by_one(account):
+    cluster(account, "one-by-one")
+    with pytest.raises(ClientError, match="InvalidParameterCombination"):
+        account.rds.reboot_db_cluster(DBClusterIdentifier="one-by-one")
+
+
 def test_a_proxy_lists_the_instances_of_a_tracked_cluster(aws):
     cluster(aws, "tracked")
     for number in (1, 2):
