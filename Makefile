@@ -12,10 +12,13 @@ $(error make does not work in a folder whose path has a space or a quote: $(CURD
 endif
 
 ENVIRONMENTS := $(sort $(notdir $(wildcard terraform/*)))
+# Examples that every target takes as an environment. Function and migrations of both are in examples/aurora.
+override CLUSTERS := aurora aurora-dev
 
-# What a user may set: the first seventeen on the command line only, the others in the environment too.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS FUNCTION HANDLER PYTHON_VERSION RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
+# What a user may set: the first nineteen on the command line only, the others in the environment too.
+$(foreach name,ENV DEMO ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS FUNCTION HANDLER PYTHON_VERSION RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS CLUSTER,$(if $(filter command,$(origin $(name))),,$(eval override $(name) :=)))
 ENV          ?=
+DEMO         ?=
 ACTION       ?=
 FILE         ?=
 AUTO_APPROVE ?=
@@ -28,6 +31,7 @@ TRANSACTION_MS ?=
 INVOCATION_MS ?=
 PEAK         ?=
 CLASS        ?=
+CLUSTER      ?=
 FUNCTION     ?=
 HANDLER      ?=
 PYTHON_VERSION ?=
@@ -48,9 +52,9 @@ TERRAFORM    ?= terraform
 stack-given := $(filter command,$(origin LOCAL_STACK))
 
 # As it was given: make would expand what stands in it. Recipes read free text from the environment.
-$(foreach name,ENV ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS FUNCTION HANDLER PYTHON_VERSION RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
+$(foreach name,ENV DEMO ACTION FILE AUTO_APPROVE ARCH OF FOLLOW JSON MIGRATIONS FUNCTION HANDLER PYTHON_VERSION RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS CLUSTER EVENT LOCAL_PORT LOCAL_STACK OPTIONS PG PYTHON SAMPLE SARIF SEED TERRAFORM DRIVER SOURCES,\
   $(eval override $(name) := $$(value $(name))))
-export DRIVER EVENT FUNCTION HANDLER LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS SOURCES
+export DEMO DRIVER EVENT FUNCTION HANDLER LOCAL_PORT OPTIONS PG SAMPLE SARIF SEED RATE TRANSACTION_MS INVOCATION_MS PEAK CLASS SOURCES
 
 # $(call one-of,NAME,values,example): refuse any other value before a recipe or a path holds it.
 define one-of
@@ -59,7 +63,8 @@ ifneq ($$($(1)),$$(filter $(2),$$(firstword $$($(1)))))
 $$(error $(1) must be one of: $(2)$(3))
 endif
 endef
-$(eval $(call one-of,ENV,$(ENVIRONMENTS), (for example: make plan ENV=dev)))
+$(eval $(call one-of,ENV,$(ENVIRONMENTS) $(CLUSTERS), (for example: make plan ENV=dev)))
+$(eval $(call one-of,DEMO,prod aurora,))
 $(eval $(call one-of,ACTION,apply plan record,))
 $(eval $(call one-of,FILE,$(notdir $(wildcard lambda/bootstrap/migrations/*.sql)),))
 $(eval $(call one-of,AUTO_APPROVE,1,))
@@ -67,14 +72,16 @@ $(eval $(call one-of,ARCH,x86_64 arm64,))
 $(eval $(call one-of,OF,function bootstrap proxy database,))
 $(eval $(call one-of,FOLLOW,1,))
 $(eval $(call one-of,JSON,1,))
+$(eval $(call one-of,CLUSTER,1,))
 $(eval $(call one-of,PYTHON_VERSION,3.12 3.13 3.14,))
 ifneq ($(if $(MIGRATIONS),$(call odd,$(MIGRATIONS))),)
 $(error MIGRATIONS must be the path of one folder, without a space or a quote)
 endif
 override ACTION := $(or $(ACTION),apply)
+override ROOT := $(if $(filter $(CLUSTERS),$(ENV)),examples,terraform)/$(ENV)
 
 # What ENV declares of a function of its own, see tools/own_function.py.
-override DECLARED := $(if $(ENV),$(wildcard terraform/$(ENV)/function_override.tf.json))
+override DECLARED := $(if $(ENV),$(wildcard $(ROOT)/function_override.tf.json))
 declared = $(if $(DECLARED),$(shell sed -n 's/.*"$(1)": "\([a-z0-9_.]*\)".*/\1/p' $(DECLARED)))
 override ARCH := $(or $(ARCH),$(call declared,ARCH),x86_64)
 override PYTHON_VERSION := $(or $(PYTHON_VERSION),$(call declared,PYTHON_VERSION),3.13)
@@ -115,13 +122,14 @@ endif
 override UV           := .venv/uv/bin/uv
 override TOOLS        := .venv/tools/bin
 override OUTPUT       := build/output
+override OF_CLUSTERS  := $(OUTPUT)/function-examples-aurora.zip $(OUTPUT)/bootstrap-aurora.zip
 override CHECKOV      := .venv/checkov/bin/checkov --quiet --compact --skip-download --external-checks-dir policies
 override PLAN          = $(PLANS)/$(ENV).tfplan
-override TF            = $(TERRAFORM) -chdir=terraform/$(ENV)
-override LEFTOVERS     = terraform/$(ENV)/leftovers.tf.json
+override TF            = $(TERRAFORM) -chdir=$(ROOT)
+override LEFTOVERS     = $(ROOT)/leftovers.tf.json
 
 # What a reboot puts in force, and where Terraform remembers what the server was last started with.
-override DATABASE      = module.$(if $(shell grep -ls '^module "cluster"' terraform/$(ENV)/*.tf),cluster,database)
+override DATABASE      = module.$(if $(shell grep -ls '^module "cluster"' $(ROOT)/*.tf),cluster,database)
 override PARAMETERS    = -target=$(DATABASE).aws_db_parameter_group.main -target=$(DATABASE).aws_rds_cluster_parameter_group.main
 override STARTED_WITH  = $(DATABASE).terraform_data.started_with
 
@@ -131,7 +139,7 @@ comma := ,
 define init
 @rm -f $(LEFTOVERS)
 @$(TF) init -input=false -lockfile=readonly $(BACKEND) >/dev/null
-@$(TF) state pull | $(TOOLS)/python -m tools.account terraform/$(ENV)
+@$(TF) state pull | $(TOOLS)/python -m tools.account $(ROOT)
 endef
 
 # First what a broken-off apply made is kept; then log groups that AWS made again are adopted by a second plan. At the end
@@ -152,23 +160,23 @@ $(init)
 endef
 
 # $(call confirm,question): go on only after a yes; AUTO_APPROVE=1 is one.
-confirm = $(TOOLS)/python -m tools.account terraform/$(ENV) --ask "$(1)" $(if $(AUTO_APPROVE),--yes) \
+confirm = $(TOOLS)/python -m tools.account $(ROOT) --ask "$(1)" $(if $(AUTO_APPROVE),--yes) \
   || { rm -f $(PLAN) $(PLAN).json; exit 1; }
 
 # $(call output,name): an ARN among the outputs of ENV, for "$$output".
 output = output=$$($(TF) output -raw $(1) 2>/dev/null) && [[ $$output == arn:* ]] \
   || { echo "$(ENV) is not deployed here: make deploy ENV=$(ENV)" >&2; exit 1; }; \
-  $(TOOLS)/python -m tools.account terraform/$(ENV) --arn "$$output"
+  $(TOOLS)/python -m tools.account $(ROOT) --arn "$$output"
 
 ##@ Start here
 
 help: ## Show this help
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nENV is one of: %s\n' "$(ENVIRONMENTS)"
+	@printf '\nENV is one of: %s\n' "$(ENVIRONMENTS) $(CLUSTERS)"
 
-demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-version ## Deploy prod on this machine, with no AWS account, and look at it work
-	@$(TOOLS)/python -m local demo --port "$$LOCAL_PORT"
+demo: .venv/tools/requirements.txt .venv/runtime/requirements.txt terraform-version ## Deploy prod on this machine, with no AWS account, and look at it work (DEMO=aurora: a cluster, and a failover under load)
+	@$(TOOLS)/python -m local demo $(DEMO) --port "$$LOCAL_PORT"
 
 demo-down: .venv/tools/requirements.txt ## Stop the demo and everything it started
 	@$(TOOLS)/python -m local down
@@ -232,10 +240,10 @@ reboot: environment package .venv/tools/requirements.txt ## Reboot the database 
 	@$(TF) apply -input=false -auto-approve -target=$(STARTED_WITH) -replace=$(STARTED_WITH) >/dev/null
 
 doctor: environment .venv/tools/requirements.txt ## Say layer by layer what is wrong with ENV= and how to mend it; change nothing (JSON=1: for programs)
-	@$(TOOLS)/python -m tools.doctor $(if $(JSON),--json) terraform/$(ENV) $(TF)
+	@$(TOOLS)/python -m tools.doctor $(if $(JSON),--json) $(ROOT) $(TF)
 
 status: environment .venv/tools/requirements.txt ## Show versions, endpoints, connections, migration, rotation and alarms of ENV=
-	@$(call output,function_arn); $(TOOLS)/python -m tools.status terraform/$(ENV) $(TF)
+	@$(call output,function_arn); $(TOOLS)/python -m tools.status $(ROOT) $(TF)
 
 logs: environment .venv/tools/requirements.txt ## Print what ENV= logged in the last hour (OF=function|bootstrap|proxy|database; FOLLOW=1: and what comes)
 	@$(call output,function_arn); $(TF) output -json \
@@ -245,7 +253,7 @@ psql: environment .venv/tools/requirements.txt ## Open psql as the application's
 	@$(call output,function_arn); $(TOOLS)/python -m tools.psql "$$output"
 
 environment:
-	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) (for example: make plan ENV=dev). Only the command line counts))
+	@$(if $(ENV),:,$(error ENV must be one of: $(ENVIRONMENTS) $(CLUSTERS) (for example: make plan ENV=dev). Only the command line counts))
 	@$(if $(LOCAL_STACK),$(if $(JSON),:,echo "On the local stack at $(AWS_ENDPOINT_URL); 'make demo-down' leads back to AWS."))
 
 terraform-version:
@@ -253,8 +261,13 @@ terraform-version:
 
 ##@ Code
 
+# The tests start Python a thousand times: it may keep what it compiles, wherever make was started from.
+ifneq ($(filter test test-examples,$(MAKECMDGOALS)),)
+unexport PYTHONDONTWRITEBYTECODE
+endif
+
 override PYTEST := $(TOOLS)/pytest --dist loadfile --no-loadscope-reorder
-to-test = .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package terraform-version
+to-test = .venv/tools/requirements.txt .venv/runtime/requirements.txt .venv/checkov/requirements.txt package $(OF_CLUSTERS) terraform-version
 
 setup: $(to-test) ## Install what lint, scan and the tests need, and build the zips; each does it by itself where it is missing
 
@@ -297,8 +310,8 @@ scan-plans:
 
 ##@ Measurements, which are no tests
 
-storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_connections = 90: directly, through the proxy, through PgBouncer (3 minutes)
-	@$(TOOLS)/python -m local.storm
+storm: .venv/tools/requirements.txt ## Send 50 to 2,000 environments at max_connections = 90: directly, through the proxy, through PgBouncer (3 minutes; CLUSTER=1: over a cluster that fails over)
+	@$(TOOLS)/python -m local.storm $(if $(CLUSTER),--cluster)
 
 waits: .venv/tools/requirements.txt ## Compare the waits that make size tells with those that the stand-in for the proxy makes (3 minutes)
 	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/waits.py
@@ -309,8 +322,8 @@ bench: .venv/tools/requirements.txt .venv/runtime/requirements.txt $(OUTPUT)/lay
 proxy-speed: .venv/tools/requirements.txt ## Measure the stand-in for RDS Proxy beside PgBouncer, and the memory of 2,000 and 5,000 clients
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/proxy_speed.py
 
-ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled
-	@PYTHONPATH=.:lambda/layer:tests/lambda/layer $(TOOLS)/python tests/benchmarks/ledger.py
+ledger: .venv/tools/requirements.txt ## Write under random faults for a minute and count what was lost or doubled (CLUSTER=1: with a standby and failovers)
+	@PYTHONPATH=.:lambda/layer:tests/lambda/layer $(TOOLS)/python tests/benchmarks/ledger.py $(if $(CLUSTER),--cluster)
 
 fuzz: .venv/tools/requirements.txt ## Send a million random messages through the stand-in for RDS Proxy, and compare with PostgreSQL (SEED=S)
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/fuzz.py $(if $(SEED),--seed "$$SEED")
@@ -331,8 +344,8 @@ neighbours: .venv/tools/requirements.txt ## Let one of two services behind one p
 plan-time: .venv/tools/requirements.txt terraform-version ## Time the plan of prod beside one of the same resources in one flat file
 	@PYTHONPATH=. $(TOOLS)/python tests/benchmarks/plan_time.py
 
-changes: .venv/tools/requirements.txt .venv/runtime/requirements.txt package terraform-version ## Change a deployed dev in every way under constant invocations, and print what failed
-	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/changes.py
+changes: .venv/tools/requirements.txt .venv/runtime/requirements.txt package $(OF_CLUSTERS) terraform-version ## Change a deployed dev in every way under constant invocations, and print what failed (CLUSTER=1: examples/aurora)
+	@PYTHONPATH=.:lambda/layer $(TOOLS)/python tests/benchmarks/changes.py $(if $(CLUSTER),--cluster)
 
 mutations: .venv/tools/requirements.txt terraform-version ## Change one thing at a time in modules/ and see whether a plan test notices (SAMPLE=N SEED=S: only N of them)
 	@PYTHONPATH=. $(TOOLS)/python tests/mutations/run.py $(if $(SAMPLE),--sample "$$SAMPLE") $(if $(SEED),--seed "$$SEED")
@@ -348,9 +361,9 @@ clean: ## Remove what make built, tools included
 # The bootstrap function runs on 3.13: its layer is always made. A layer of another version is made from wheels.
 override LAYERS := $(OUTPUT)/layer-$(ARCH).zip $(filter-out %-python3.13-$(ARCH).zip,$(OUTPUT)/layer-python$(PYTHON_VERSION)-$(ARCH).zip)
 
-package: $(LAYERS) $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip ## Build the zips of the layer (ARCH=, PYTHON_VERSION=) and the functions (FUNCTION=path HANDLER=app.main; MIGRATIONS=path: another application's bootstrap)
+package: $(LAYERS) $(OUTPUT)/function.zip $(OUTPUT)/bootstrap.zip $(if $(filter $(CLUSTERS),$(ENV)),$(OF_CLUSTERS)) ## Build the zips of the layer (ARCH=, PYTHON_VERSION=) and the functions (FUNCTION=path HANDLER=app.main; MIGRATIONS=path: another application's bootstrap)
 	@$(if $(FUNCTION)$(HANDLER)$(DECLARED)$(filter 3.14,$(PYTHON_VERSION)),$(TOOLS)/python -m tools.own_function --arch $(ARCH) --python $(PYTHON_VERSION) \
-	  $(if $(filter destroy reboot,$(MAKECMDGOALS)),--unless-made) $(if $(ENV),terraform/$(ENV)))
+	  $(if $(filter destroy reboot,$(MAKECMDGOALS)),--unless-made) $(if $(ENV),$(ROOT)))
 	@$(if $(MIGRATIONS),$(TOOLS)/python -m build.package bootstrap --migrations "$(MIGRATIONS)" --for $(ARCH))
 
 PACKAGER := $(wildcard build/*.py) .venv/tools/requirements.txt .venv/runtime/requirements.txt
@@ -368,6 +381,12 @@ $(OUTPUT)/function.zip: $(PACKAGER) $(call sources,lambda/function)
 
 $(OUTPUT)/bootstrap.zip: $(PACKAGER) $(call sources,lambda/bootstrap)
 	@$(TOOLS)/python -m build.package bootstrap
+
+$(OUTPUT)/function-examples-aurora.zip: $(PACKAGER) $(wildcard examples/aurora/*.py) | $(LAYERS)
+	@FUNCTION=examples/aurora HANDLER=app.main $(TOOLS)/python -m tools.own_function --arch $(ARCH) --python $(PYTHON_VERSION)
+
+$(OUTPUT)/bootstrap-aurora.zip: $(PACKAGER) $(call sources,lambda/bootstrap examples/aurora/migrations) | $(LAYERS)
+	@$(TOOLS)/python -m build.package bootstrap --migrations examples/aurora/migrations
 
 # For a function that uses SQLAlchemy, psycopg 3 or Django: a second layer, for both architectures.
 frameworks: $(OUTPUT)/frameworks.zip ## Build the layer of the optional modules for SQLAlchemy, psycopg 3 and Django

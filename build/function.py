@@ -192,6 +192,7 @@ def _copy(function: Function, tree: Path) -> None:
     def ignored(folder: str, names: list[str]) -> set[str]:
         left_out = set(layer.NOT_SOURCE(folder, names))
         left_out |= {name for name in names if (Path(folder) / name / "pyvenv.cfg").exists()}
+        left_out |= {name for name in names if not (Path(folder) / name).exists()}  # a link to what is gone
         if Path(folder) == function.folder:
             left_out |= (_NO_CODE & {*names}) | _OF_TERRAFORM(folder, names)
         return left_out
@@ -200,7 +201,7 @@ def _copy(function: Function, tree: Path) -> None:
     both = {*os.listdir(tree)} & ({*names} - ignored(str(function.folder), names))
     if both:
         raise PackageError(f"{function.folder / min(both)} and a package that is installed have one name: rename it.")
-    shutil.copytree(function.folder, tree, ignore=ignored, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(function.folder, tree, ignore=ignored, dirs_exist_ok=True)
 
 
 def _check_import(function: Function, tree: Path, layer_zip: Path, scratch: Path, code: str) -> None:

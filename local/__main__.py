@@ -16,7 +16,8 @@ def main() -> int:
     """Run one command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demonstrate = commands.add_parser("demo", help="bring the stack up, deploy prod, invoke it, send a storm")
+    demonstrate = commands.add_parser("demo", help="bring the stack up, deploy an environment, look at it work")
+    demonstrate.add_argument("environment", nargs="?", default="prod", choices=("prod", "aurora"))
     up = commands.add_parser("up", help="serve the stack until it is told to stop")
     for command in (demonstrate, up):
         command.add_argument("--port", type=int, default=0, help="port of the AWS endpoint (default: any free one)")
@@ -30,7 +31,7 @@ def main() -> int:
         case "demo":
             from local import demo  # noqa: PLC0415  needs the storm
 
-            return demo.run(DIRECTORY, port=arguments.port)
+            return demo.run(DIRECTORY, arguments.environment, port=arguments.port)
         case "up":
             return service.serve(DIRECTORY, port=arguments.port)
         case "down":

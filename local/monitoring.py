@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.sqs.models import sqs_backends
@@ -153,6 +153,20 @@ class InstanceMetrics:
         ):
             if value is not None:
                 publisher.put(name, value, unit, dimensions, at=at)
+
+    def publish_lag(self, cluster: Instance, seconds: Mapping[str, float], at: float) -> None:
+        """Publish how far each reader of a cluster is behind: of Aurora in milliseconds, else in seconds."""
+        publisher = _publisher(cluster.arn)
+        for reader, lag in seconds.items():
+            by_reader = {"DBInstanceIdentifier": reader}
+            if cluster.is_aurora:
+                publisher.put("AuroraReplicaLag", lag * 1000, "Milliseconds", by_reader, at=at)
+            else:
+                by_role = {"DBClusterIdentifier": cluster.identifier, "Role": "READER"}
+                publisher.put("ReplicaLag", lag, "Seconds", by_reader, by_role, at=at)
+        if cluster.is_aurora and seconds:
+            longest, by_cluster = max(seconds.values()), {"DBClusterIdentifier": cluster.identifier}
+            publisher.put("AuroraReplicaLagMaximum", longest * 1000, "Milliseconds", by_cluster, at=at)
 
     def _cpu_percent(self, instance: Instance, figures: Figures) -> float:
         used, up = figures.cpu_seconds, figures.uptime_seconds

@@ -6,6 +6,7 @@ make asks for it with the system's Python: `python3 -m local.record FOLDER` says
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 import time
@@ -59,6 +60,11 @@ class Record:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write("\n".join(lines) + "\n")
         unfinished.rename(self.makefile)
+
+    def read(self) -> dict[str, str]:
+        """Return what was written for make."""
+        written = re.findall(r"^override (\w+) := (.*)$", self.makefile.read_text(), re.MULTILINE)
+        return {name: value.replace("\\#", "#").replace("$$", "$") for name, value in written}
 
     def release(self) -> None:
         """Tell that the stack is down, and let another have the folder."""

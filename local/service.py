@@ -14,6 +14,7 @@ from local.lambda_runtime.environment import end_leftovers
 from local.record import Record
 
 TARGET_DELAY_SECONDS = 10
+FAILOVER_SECONDS = 5  # without a writer: on AWS usually less than 35
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 30
 
@@ -25,7 +26,7 @@ def serve(directory: Path, *, port: int = 0) -> int:
     told_to_stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told_to_stop.set())
-    stack = Stack(directory, port=port, target_delay_seconds=TARGET_DELAY_SECONDS)
+    stack = Stack(directory, port=port, target_delay_seconds=TARGET_DELAY_SECONDS, failover_seconds=FAILOVER_SECONDS)
     if not stack.record.take():
         print("A stack runs here already: `make demo-down` stops it.", file=sys.stderr)
         return 1

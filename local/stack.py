@@ -1,43 +1,34 @@
 """The whole stack: the control plane, and behind it a real server, listener or process for what Terraform makes."""
 
-import json
 import logging
 import os
 import re
 import shutil
-import socket
 import subprocess
-import threading
-import time
-import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from io import BytesIO
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import boto3
 
-from local.aws.account import Events, Instance, Proxy
+from local.aws.account import Events, Instance, Member, Proxy
 from local.aws.control_plane import ControlPlane
-from local.aws.iam import SecretRefused
-from local.aws.reachability import reachable
 from local.certificates import Authority, Certificates
-from local.lambda_runtime.function import Archive, FunctionVersion, Invocation
+from local.databases import Databases
+from local.endpoints import Endpoints
+from local.lambda_runtime.function import FunctionVersion, Invocation
+from local.lambda_runtime.layers import Layers, names_in
 from local.lambda_runtime.runtime import LambdaRuntime
 from local.loop import LoopThread
-from local.monitoring import InstanceMetrics, Monitoring, ProxyMetrics, publish_queues
-from local.postgres.figures import measure
+from local.monitoring import Monitoring, publish_queues
 from local.postgres.installation import find_binaries
-from local.postgres.instance_listener import InstanceListener
-from local.postgres.server import PostgresServer, Snapshot
-from local.postgres.wire import Listener
-from local.rds_proxy.listener import ProxyListener, ProxySettings
-from local.rds_proxy.pool import PoolSettings, Secret, TargetHealth
-from local.rds_proxy.server_connection import Target
+from local.postgres.server import Snapshot
+from local.proxies import Proxies
+from local.rds_proxy.server_connection import TargetHealth
 from local.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,58 +37,43 @@ REGION = "us-east-1"
 RUNTIME_PYTHON = ROOT / ".venv" / "runtime" / "bin" / "python"
 
 _LOCAL_LAYER = "build/output/layer-local.zip"
+# By analogy with what the Aurora user guide, rds-proxy-gdb, tells of an endpoint without a writer.
+_NO_READER = "The target group doesn't have any associated read-only instances"
 _CERTIFICATES_IN_LAYER = "/opt/certificates/"
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Endpoint:
-    """Where a host name of the plan leads to, and from which security groups it may be reached."""
-
-    listener: Listener
-    authority: Authority
-    security_group_ids: tuple[str, ...]
-    port: int
 
 
 class StackRunsError(Exception):
     """Another process serves a stack in this folder."""
 
 
-@dataclass(frozen=True)
-class _Registration:
-    """Which instance is a proxy's target, and since when it may be used (of this machine's monotonic clock)."""
-
-    resource_id: str
-    begun: float
-    ready: float
-
-
 class Stack(Events):
     """One AWS account on this machine, open from `with` to its end. Keeps its files in `folder`.
 
     On AWS a new target of a proxy is not AVAILABLE for minutes; here for `target_delay_seconds`. What takes CloudWatch
-    a minute takes `metric_minute_seconds`.
+    a minute takes `metric_minute_seconds`. A cluster that fails over has no writer for `failover_seconds`, and its
+    address leads to the old writer for `stale_address_seconds` more; both hold for clusters that are made afterwards.
     """
 
     def __init__(
-        self, folder: Path, *, port: int = 0, target_delay_seconds: float = 0, metric_minute_seconds: float = 60
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        target_delay_seconds: float = 0,
+        metric_minute_seconds: float = 60,
+        failover_seconds: float = 0,
+        stale_address_seconds: float = 0,
     ) -> None:
         self._folder = folder.resolve()
         self.record = Record(self._folder)
         self._port = port
-        self.target_delay_seconds = target_delay_seconds
+        self._target_delay_seconds = target_delay_seconds
         self.metric_minute_seconds = metric_minute_seconds
-        self._registrations: dict[str, _Registration] = {}
+        self._failover_seconds = failover_seconds
+        self._stale_address_seconds = stale_address_seconds
+        self._layers = Layers(RUNTIME_PYTHON, ROOT)
         self._resources = ExitStack()
-        self._servers: dict[str, PostgresServer] = {}
-        self._instances: dict[str, Instance] = {}
-        self._made_proxies: dict[str, Proxy] = {}
-        self._proxy_metrics, self._instance_metrics = ProxyMetrics(), InstanceMetrics()
-        self._snapshots: list[Snapshot] = []
-        self._proxies: dict[str, ProxyListener] = {}
-        self._endpoints: dict[str, _Endpoint] = {}
-        self._writing = threading.Lock()
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
@@ -108,14 +84,31 @@ class Stack(Events):
             certificates = self._folder / "certificates"
             resources.callback(shutil.rmtree, certificates, ignore_errors=True)
             self._certificates = Certificates(certificates)
-            self._nowhere = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
-            self._loop = LoopThread()
-            resources.callback(self._loop.stop)
-            resources.callback(self._stop_servers)
+            loop = LoopThread()
+            resources.callback(loop.stop)
             self._control_plane = ControlPlane(self, metric_minute_seconds=self.metric_minute_seconds)
+            self.endpoints = Endpoints(self._folder / "endpoints.json", self._certificates)
+            self.databases = Databases(
+                loop=loop.loop,
+                log_folder=self._folder / "logs",
+                certificates=self._certificates,
+                directory=self._control_plane.iam,
+                endpoints=self.endpoints,
+                moved=self._moved,
+                failover_seconds=self._failover_seconds,
+                stale_address_seconds=self._stale_address_seconds,
+            )
+            self.proxies = Proxies(
+                loop=loop.loop,
+                certificates=self._certificates,
+                iam=self._control_plane.iam,
+                endpoints=self.endpoints,
+                databases=self.databases,
+                target_delay_seconds=self._target_delay_seconds,
+            )
+            resources.callback(self.databases.stop)
+            resources.callback(self.endpoints.stop)
             self._control_plane.start(self._port)
-            self._write_endpoints()
-            resources.callback(self._endpoints_file.unlink, missing_ok=True)
             resources.callback(self._control_plane.stop)
             self._runtime = LambdaRuntime(
                 python=RUNTIME_PYTHON,
@@ -194,7 +187,7 @@ class Stack(Events):
             f"AWS control plane   moto at {self.url}",
             f"RDS instances       PostgreSQL {postgres.version} in {postgres.folder}",
             "RDS Proxy           a stand-in of this project (local/rds_proxy)",
-            f"Lambda              awslambdaric on {version}{self._layer_note()}",
+            f"Lambda              awslambdaric on {version}{self._layers.note()}",
         ]
 
     def folder_of(self, environment: str) -> Path:
@@ -209,134 +202,62 @@ class Stack(Events):
 
     def running(self) -> list[str]:
         """Name the databases and proxies that run."""
-        return [*self._servers, *self._proxies]
+        return [*self.databases.servers, *self.proxies.names()]
 
     def let_window_pass(self) -> None:
         """Make the changes that wait for the maintenance window."""
         self._control_plane.let_window_pass()
 
+    def begin_lag(self, cluster: str, reader: str) -> None:
+        """Let a reader show the data of this moment, until `end_lag`."""
+        self.databases.cluster(cluster).begin_lag(reader)
+
+    def end_lag(self, cluster: str, reader: str) -> None:
+        """Let a reader follow the writer again; return when it shows what the writer has committed."""
+        self.databases.cluster(cluster).end_lag(reader)
+
     def write_late_lines(self) -> list[str]:
         """Let RDS write the last lines of what was deleted; return the log groups that it makes again for them."""
         return self._control_plane.write_late_lines()
 
+    def _moved(self, identifier: str) -> None:
+        """Tell proxies of a database that has other servers."""
+        self.proxies.follow(identifier)
+
     # --- what happens in the account ---
 
     def instance_created(self, instance: Instance) -> None:
-        server = PostgresServer.start(
-            name=instance.identifier,
-            host_name=instance.host,
-            certificates=self._certificates,
-            max_connections=_max_connections(instance),
-            master_user=instance.master_username,
-            master_password=instance.master_password,
-            database=instance.database or "postgres",
-            log_file=self._folder / "logs" / f"{instance.identifier}.postgresql.log",
-            snapshot=instance.content,
-        )
-        self._servers[instance.identifier] = server
-        self._instances[instance.identifier] = instance
-        for host in _hosts(instance):
-            listener = InstanceListener(
-                self._loop.loop,
-                host_name=host,
-                certificate=self._certificates.host("rds", host),
-                socket_path=server.socket_path,
-                directory=self._control_plane.iam,
-                resource_prefix=_resource_prefix(instance.arn, instance.resource_id),
-            )
-            _configure(listener, instance)
-            listener.start()
-            self._endpoints[host] = _Endpoint(listener, "rds", instance.security_group_ids, instance.port)
-            _log.info("%s leads to %s on port %d", host, server, listener.port)
-        self._write_endpoints()
+        self.databases.create(instance)
 
     def instance_changed(self, instance: Instance) -> None:
-        self._instances[instance.identifier] = instance
-        if instance.master_password and self._servers[instance.identifier].running:
-            self._servers[instance.identifier].change_master_password(instance.master_password)
-        for host in _hosts(instance):
-            endpoint = self._endpoints[host]
-            assert isinstance(endpoint.listener, InstanceListener)
-            _configure(endpoint.listener, instance)
-            self._endpoints[host] = replace(
-                endpoint, security_group_ids=instance.security_group_ids, port=instance.port
-            )
+        self.databases.change(instance)
 
     def instance_restarted(self, instance: Instance) -> None:
-        self._servers[instance.identifier].restart(max_connections=_max_connections(instance))
-        self._begun_again(instance)
+        self.databases.restart(instance)
+
+    def member_restarted(self, cluster: Instance, member: Member) -> None:
+        self.databases.restart_member(cluster, member)
 
     def instance_stopped(self, instance: Instance) -> None:
-        self._servers[instance.identifier].halt()
+        self.databases.halt(instance)
 
     def instance_started(self, instance: Instance) -> None:
-        self._servers[instance.identifier].resume(max_connections=_max_connections(instance))
-        self._begun_again(instance)
-
-    def _begun_again(self, instance: Instance) -> None:
-        self.instance_changed(instance)
-        for proxy in self._control_plane.proxies():  # which learn of max_connections only now
-            if proxy.instance is not None and proxy.instance.identifier == instance.identifier:
-                self.proxy_changed(proxy)
+        self.databases.resume(instance)
 
     def instance_deleted(self, instance: Instance) -> None:
-        self._instances.pop(instance.identifier, None)
-        for host in _hosts(instance):
-            if endpoint := self._endpoints.pop(host, None):
-                endpoint.listener.stop()
-        self._write_endpoints()
-        if server := self._servers.pop(instance.identifier, None):
-            server.stop()
+        self.databases.delete(instance)
 
     def snapshot_taken(self, instance: Instance) -> Snapshot:
-        snapshot = self._servers[instance.identifier].snapshot()
-        self._snapshots.append(snapshot)  # kept to the end: a copy in the account may hold it, too
-        return snapshot
+        return self.databases.snapshot(instance)
 
     def proxy_changed(self, proxy: Proxy) -> None:
-        self._made_proxies[proxy.name] = proxy
-        listener = self._proxies.get(proxy.name)
-        if listener is None:
-            listener = self._proxies[proxy.name] = ProxyListener(
-                self._loop.loop,
-                name=proxy.name,
-                host_name=proxy.host,
-                certificate=self._certificates.host("proxy", proxy.host),
-                directory=self._control_plane.iam,
-                resource_prefix=_resource_prefix(proxy.arn, proxy.id),
-                settings=self._settings(proxy),
-            )
-            listener.start()
-            _log.info("%s leads to a stand-in for RDS Proxy on port %d", proxy.host, listener.port)
-        else:
-            listener.configure(self._settings(proxy))
-        self._endpoints[proxy.host] = _Endpoint(listener, "proxy", proxy.security_group_ids, proxy.port)
-        self._write_endpoints()
-        self._register(proxy, listener)
+        self.proxies.change(proxy)
 
     def proxy_deleted(self, proxy: Proxy) -> None:
-        self._made_proxies.pop(proxy.name, None)
-        self._registrations.pop(proxy.name, None)
-        self._endpoints.pop(proxy.host, None)
-        self._write_endpoints()
-        if listener := self._proxies.pop(proxy.name, None):
-            listener.stop()
+        self.proxies.delete(proxy)
 
     def target_health(self, proxy: Proxy) -> TargetHealth:
-        """REGISTERING, then UNAVAILABLE until there is capacity, then what the stand-in finds by trying its secrets.
-
-        States and words: AWS CLI reference, rds describe-db-proxy-targets; API reference, TargetHealth.
-        """
-        listener, registration = self._proxies.get(proxy.name), self._registrations.get(proxy.name)
-        if listener is None or registration is None:
-            return TargetHealth("REGISTERING")
-        now, pending = time.monotonic(), listener.health.state == "REGISTERING" and self.target_delay_seconds > 0
-        if now < (registration.begun + registration.ready) / 2:
-            return TargetHealth("REGISTERING")
-        if now < registration.ready or pending:
-            description = "DBProxy Target is waiting for proxy to scale to desired capacity"
-            return TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY", description)
-        return listener.health
+        return self.proxies.health(proxy)
 
     def function_deleted(self, name: str) -> None:
         self._runtime.retire(name)
@@ -344,9 +265,8 @@ class Stack(Events):
     def invoke(
         self, function: FunctionVersion, payload: bytes, *, reserved_concurrency: int | None, invoked_arn: str
     ) -> Invocation:
-        layers = tuple(layer if self._runs_here(layer) else self._local_layer for layer in function.layers)
         return self._runtime.invoke(
-            replace(function, layers=layers),
+            replace(function, layers=self._layers.suited(function.layers)),
             payload,
             reserved_concurrency=reserved_concurrency,
             invoked_arn=invoked_arn,
@@ -358,8 +278,8 @@ class Stack(Events):
         """Publish what the parts of the stack report of the minute that ends, and have the alarms evaluated."""
         at = end - self.metric_minute_seconds / 2
         parts: list[Callable[[], None]] = [
-            *(partial(self._publish_proxy, proxy, at) for proxy in list(self._made_proxies.values())),
-            *(partial(self._publish_instance, instance, at) for instance in list(self._instances.values())),
+            *self.proxies.reports(at),
+            *self.databases.reports(at),
             partial(publish_queues, at),
             self._runtime.report,
             partial(self._control_plane.evaluate_alarms, end),
@@ -370,82 +290,6 @@ class Stack(Events):
             except Exception:  # a part may end while it is asked
                 _log.warning("a report is missing", exc_info=True)
 
-    def _publish_proxy(self, proxy: Proxy, at: float) -> None:
-        if listener := self._proxies.get(proxy.name):
-            self._proxy_metrics.publish(proxy, listener.report(), at)
-
-    def _publish_instance(self, instance: Instance, at: float) -> None:
-        server = self._servers.get(instance.identifier)
-        if server is not None and server.running:
-            self._instance_metrics.publish(instance, measure(server), at)
-
-    # --- proxies ---
-
-    def _register(self, proxy: Proxy, listener: ProxyListener) -> None:
-        """Lead a proxy to its target; until a new one is ready clients wait for the borrow timeout, and are refused."""
-        if proxy.instance is None:
-            self._registrations.pop(proxy.name, None)
-            listener.register(None)
-            return
-        now, known = time.monotonic(), self._registrations.get(proxy.name)
-        if known is None or known.resource_id != proxy.instance.resource_id:
-            known = _Registration(proxy.instance.resource_id, now, now + self.target_delay_seconds)
-            self._registrations[proxy.name] = known
-            listener.register(None)
-        if known.ready <= now:
-            listener.register(self._target(proxy))
-        else:
-            loop = self._loop.loop
-            loop.call_soon_threadsafe(loop.call_later, known.ready - now, self._register_later, proxy.name, known)
-
-    def _register_later(self, name: str, registration: _Registration) -> None:
-        found = [proxy for proxy in self._control_plane.proxies() if proxy.name == name]
-        if found and self._registrations.get(name) is registration:
-            self._proxies[name].register(self._target(found[0]))
-
-    def _settings(self, proxy: Proxy) -> ProxySettings:
-        pool = PoolSettings(
-            secret=lambda user: self._secrets(proxy).get(user),
-            users=lambda: list(self._secrets(proxy)),
-            max_connections_percent=proxy.max_connections_percent,
-            max_idle_connections_percent=proxy.max_idle_connections_percent,
-            borrow_timeout_seconds=proxy.borrow_timeout_seconds,
-            init_query=proxy.init_query or "",
-        )
-        return ProxySettings(
-            pool=pool,
-            iam_required=any(auth.iam_auth == "REQUIRED" for auth in proxy.auth),
-            require_tls=proxy.require_tls,
-            idle_client_timeout_seconds=proxy.idle_client_timeout_seconds,
-        )
-
-    def _secrets(self, proxy: Proxy) -> dict[str, Secret]:
-        """Read the proxy's secrets with the proxy's own role; return them by user."""
-        secrets: dict[str, Secret] = {}
-        for auth in proxy.auth:
-            try:
-                value = self._control_plane.iam.read_secret(proxy.role_arn, auth.secret_arn)
-            except SecretRefused as refusal:
-                _log.warning("%s cannot read its secret: %s", proxy.name, refusal)
-                continue
-            user = value.get("username", "")
-            secrets.setdefault(user, Secret(user, value.get("password", "")))
-        return secrets
-
-    def _target(self, proxy: Proxy) -> Target | None:
-        if proxy.instance is None:
-            return None
-        server = self._servers[proxy.instance.identifier]
-        path = reachable(proxy.security_group_ids, proxy.instance.security_group_ids, proxy.instance.port)
-        if not path:
-            _log.warning("%s cannot reach %s: no path of security groups", proxy.name, proxy.instance.host)
-        return Target(
-            host_name=proxy.instance.host,
-            port=server.port if path else self._nowhere.getsockname()[1],
-            ca_file=self._certificates.ca_file("rds"),
-            max_connections=server.max_connections,
-        )
-
     # --- functions on this machine ---
 
     def _lead_here(self, function: FunctionVersion, variables: dict[str, str]) -> dict[str, str]:
@@ -453,92 +297,20 @@ class Stack(Events):
         led = {}
         if authority := _authority(variables.get("PGSSLROOTCERT", ""), function):
             led["PGSSLROOTCERT"] = str(self._certificates.ca_file(authority))
-        endpoint = self._endpoints.get(variables.get("PGHOST", ""))
-        if endpoint is None:
+        host, reader, groups = variables.get("PGHOST", ""), variables.get("PGHOST_READER"), function.security_group_ids
+        if self.endpoints.get(host) is None:
             return variables | led
-        if reachable(function.security_group_ids, endpoint.security_group_ids, endpoint.port):
-            port = endpoint.listener.port
-        else:
-            _log.warning("%s cannot reach %s: no path of security groups", function.name, variables["PGHOST"])
-            port = self._nowhere.getsockname()[1]  # packets that a security group drops are never answered
-        return variables | led | {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(port)}
-
-    def _write_endpoints(self) -> None:
-        """Tell `make psql` where each host name leads to."""
-        with self._writing:
-            ways = {
-                host: {
-                    "port": endpoint.listener.port,
-                    "ca_file": str(self._certificates.ca_file(endpoint.authority)),
-                }
-                for host, endpoint in list(self._endpoints.items())
-            }
-            self._endpoints_file.touch(mode=0o600)
-            self._endpoints_file.write_text(json.dumps(ways, indent=2) + "\n")
-
-    @property
-    def _endpoints_file(self) -> Path:
-        return self._folder / "endpoints.json"
-
-    @cached_property
-    def _extension_suffix(self) -> str:
-        """What the runtime's Python looks for: .cpython-313-x86_64-linux-gnu.so."""
-        command = [str(RUNTIME_PYTHON), "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    def _layer_note(self) -> str:
-        native = self._extension_suffix == ".cpython-313-x86_64-linux-gnu.so"
-        return "" if native else f": the layer of Lambda does not run on it, {_LOCAL_LAYER} stands in"
-
-    def _runs_here(self, layer: Archive) -> bool:
-        extensions = [name for name in _names(layer) if "psycopg2/" in name and name.endswith(".so")]
-        return not extensions or any(name.endswith(self._extension_suffix) for name in extensions)
-
-    @cached_property
-    def _local_layer(self) -> Archive:
-        subprocess.run(["make", _LOCAL_LAYER], cwd=ROOT, check=True)
-        return Archive.of((ROOT / _LOCAL_LAYER).read_bytes())
-
-    def _stop_servers(self) -> None:
-        for endpoint in self._endpoints.values():
-            endpoint.listener.stop()
-        for server in self._servers.values():
-            server.stop()
-        for snapshot in self._snapshots:
-            snapshot.discard()
+        led |= {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(self.endpoints.port_for(function.name, groups, host))}
+        if reader:
+            led["PGPORT_READER"] = str(self.endpoints.port_for(function.name, groups, reader))
+        return variables | led
 
 
 def _authority(ca_file: str, function: FunctionVersion) -> Authority | None:
     """The local authority in the place of a CA file that the function's layer really has."""
     name = ca_file.removeprefix(_CERTIFICATES_IN_LAYER)
-    if name == ca_file or not any(f"certificates/{name}" in _names(layer) for layer in function.layers):
+    if name == ca_file or not any(f"certificates/{name}" in names_in(layer) for layer in function.layers):
         return None
     if name == "amazon-trust-services.pem":
         return "proxy"
     return "rds" if re.fullmatch(rf"rds-{function.region}\.pem", name) else None
-
-
-def _hosts(instance: Instance) -> list[str]:
-    """The names that lead to an instance; a cluster has one for its readers, which the same server answers."""
-    return [instance.host, *([instance.reader_host] if instance.reader_host else [])]
-
-
-def _max_connections(instance: Instance) -> int:
-    return int(instance.parameters.get("max_connections", 100))
-
-
-def _configure(listener: InstanceListener, instance: Instance) -> None:
-    """Set what clients meet; rds.force_ssl is 1 where the user does not set it, as in families 15 and later."""
-    listener.force_ssl = instance.parameters.get("rds.force_ssl", "1") == "1"
-    listener.iam_authentication = instance.iam_authentication
-
-
-def _names(archive: Archive) -> list[str]:
-    with zipfile.ZipFile(BytesIO(archive.content)) as content:
-        return content.namelist()
-
-
-def _resource_prefix(arn: str, resource_id: str) -> str:
-    """The ARN that policies grant rds-db:connect on, without the user."""
-    _, partition, _, region, account, _ = arn.split(":", 5)
-    return f"arn:{partition}:rds-db:{region}:{account}:dbuser:{resource_id}"

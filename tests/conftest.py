@@ -1,13 +1,20 @@
 """The order of the tests, and what they inherit from whoever starts them."""
 
+import gc
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from local.postgres.installation import Installation, find_binaries
+
+# Where a file is kept in memory, and the room there that the tests of `make test` never fill.
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 (mkdtemp makes the names there)
+_ENOUGH_BYTES = 4 << 30
 
 
 def pytest_configure() -> None:
@@ -20,6 +27,30 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Spare the disk the 300 files of each test's database, where a program can be run from memory and there is enough.
+
+    What pytest keeps after the tests stays on the disk.
+    """
+    if session.config.getoption("markexpr") != "not applied" or "TMPDIR" in os.environ:
+        return
+    if not _IN_MEMORY.is_dir() or os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC:
+        return
+    if shutil.disk_usage(_IN_MEMORY).free >= _ENOUGH_BYTES and os.access(_IN_MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage only in what comes after: what is imported stays, and there is much of it."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 # They apply whole modules, break them, and wait for the provider, or try an example, or fail over to a standby, which
@@ -45,6 +76,7 @@ APPLIED = (
     "tests/examples/test_existing_database.py",
     "tests/lambda/layer/test_failover.py",
     "tests/local/postgres/test_standby.py",
+    "tests/local/test_clusters.py",
 )
 
 

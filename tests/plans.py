@@ -488,8 +488,9 @@ def copy_tree() -> Path:
     for name in ("terraform", "modules", "examples"):
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "backend.tf")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
-    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users", "users-api")]
-    for name in ("function", "function-examples-users-api", "bootstrap", "layer-x86_64", *applications):
+    applications = [f"bootstrap-{name}" for name in ("platform", "orders", "users", "users-api", "aurora")]
+    functions = ["function", "function-examples-users-api", "function-examples-aurora"]
+    for name in (*functions, "bootstrap", "layer-x86_64", *applications):
         write_zip(copy / "build" / "output" / f"{name}.zip")
     return copy
 

@@ -157,7 +157,25 @@ def trap(tmp_path: Path) -> Iterator[Path]:
 def test_an_environment_that_is_none_is_refused_with_the_list(target, env):
     done = make(target, f"ENV={env}")
     assert done.returncode != 0
-    assert "ENV must be one of: dev prod" in done.stderr
+    assert "ENV must be one of: dev prod aurora aurora-dev" in done.stderr
+
+
+def test_a_demonstration_that_is_none_is_refused_with_the_list():
+    done = make("demo", "-n", "DEMO=dev")
+    assert done.returncode != 0
+    assert "DEMO must be one of: prod aurora" in done.stderr
+    assert "local demo aurora" in make("demo", "-n", "DEMO=aurora").stdout
+    assert "aurora" not in make("demo", "-n", DEMO="aurora").stdout  # the command line only
+
+
+def test_an_example_is_an_environment_with_a_root_and_packages_of_its_own():
+    done = make("plan", "-n", "ENV=aurora-dev")
+    assert "-chdir=examples/aurora-dev" in done.stdout
+    assert "terraform/aurora" not in done.stdout
+    for env, made in (("aurora-dev", True), ("dev", False)):
+        dry = make("package", "-n", "-W", "build/package.py", f"ENV={env}").stdout
+        assert ("FUNCTION=examples/aurora HANDLER=app.main" in dry) is made
+        assert ("--migrations examples/aurora/migrations" in dry) is made
 
 
 @pytest.mark.parametrize("option", [[], ["-e"]])
@@ -172,6 +190,7 @@ def test_an_environment_is_named_on_the_command_line_and_nowhere_else(option):
     "name",
     [
         "ENV",
+        "DEMO",
         "ACTION",
         "ARCH",
         "AUTO_APPROVE",
@@ -394,6 +413,13 @@ def test_what_never_calls_aws_sees_nothing_of_the_user_s_own(tmp_path, target):
     seen = make(*command, tree=tmp_path, AWS_PROFILE="production", AWS_REGION="mars", TF_WORKSPACE="production").stdout
     assert "PATH=" in seen
     assert not re.search("^(AWS|TF_WORKSPACE)", seen, flags=re.MULTILINE)
+
+
+def test_a_program_reads_what_a_stack_wrote_for_make(tmp_path):
+    written = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SECRET_ACCESS_KEY": "a$b#c\\d := e"}
+    record = Record(tmp_path)
+    record.write(written)
+    assert record.read() == written
 
 
 @pytest.mark.parametrize("target", ["plan", "destroy", "invoke", "demo"])

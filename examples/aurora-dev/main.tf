@@ -3,10 +3,10 @@
 locals {
   name = "app-aurora-dev"
 
-  # Made by `make package` before the plan.
+  # Made by `make package ENV=aurora-dev` before the plan; the code is that of ../aurora.
   packages = {
-    function  = "${path.root}/../../build/output/function.zip"
-    bootstrap = "${path.root}/../../build/output/bootstrap.zip"
+    function  = "${path.root}/../../build/output/function-examples-aurora.zip"
+    bootstrap = "${path.root}/../../build/output/bootstrap-aurora.zip"
     layer     = "${path.root}/../../build/output/layer-x86_64.zip"
   }
 }
@@ -54,13 +54,15 @@ module "function" {
   application          = module.bootstrap.application
   migration            = module.bootstrap.migration
   package              = local.packages.function
+  handler              = "app.main"
   layer                = local.packages.layer
   reserved_concurrency = 20
-  runtime              = { timeout_seconds = 60 }
+  runtime              = { timeout_seconds = 75 }
 
   environment = {
     DB_DIAGNOSE       = "1"  # make doctor may ask the function what it sees
     PGCONNECT_TIMEOUT = "40" # the first connection after a pause waits until the cluster has resumed
+    DB_RETRY_SECONDS  = "60" # and tries again while it is refused
   }
 }
 

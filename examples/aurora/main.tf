@@ -3,10 +3,10 @@
 locals {
   name = "app-aurora"
 
-  # Made by `make package` before the plan.
+  # Made by `make package ENV=aurora` before the plan.
   packages = {
-    function  = "${path.root}/../../build/output/function.zip"
-    bootstrap = "${path.root}/../../build/output/bootstrap.zip"
+    function  = "${path.root}/../../build/output/function-examples-aurora.zip"
+    bootstrap = "${path.root}/../../build/output/bootstrap-aurora.zip"
     layer     = "${path.root}/../../build/output/layer-x86_64.zip"
   }
 }
@@ -65,9 +65,15 @@ module "function" {
   application          = module.bootstrap.application
   migration            = module.bootstrap.migration
   package              = local.packages.function
+  handler              = "app.main"
   layer                = local.packages.layer
   reserved_concurrency = 400
-  environment          = { DB_DIAGNOSE = "1" } # make doctor may ask the function what it sees
+  runtime              = { timeout_seconds = 60 }
+
+  environment = {
+    DB_DIAGNOSE      = "1"  # make doctor may ask the function what it sees
+    DB_RETRY_SECONDS = "40" # a failover usually takes less than 35 s: an invocation that meets one waits, and does its work
+  }
 }
 
 module "observability" {

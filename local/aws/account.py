@@ -7,15 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.aws.corrections import clusters, parameters
+from local.aws.corrections import clusters, parameters, proxies
 from local.aws.iam import current_value
 from local.lambda_runtime.function import FunctionVersion, Invocation
-from local.rds_proxy.pool import TargetHealth
+from local.rds_proxy.server_connection import TargetHealth
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instance of a cluster."""
+
+    identifier: str
+    host: str
+    is_writer: bool
+    parameters: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A database instance as Terraform made it."""
+    """A database instance as Terraform made it; or a cluster, whose parameters are its writer's."""
 
     identifier: str
     arn: str
@@ -31,6 +41,8 @@ class Instance:
     allocated_storage_gib: int
     content: Any = field(default=None, repr=False)  # of the snapshot that it was restored from
     reader_host: str | None = None  # of a cluster
+    members: tuple[Member, ...] = ()  # of a cluster
+    is_aurora: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,21 @@ class ProxyAuth:
 
 
 @dataclass(frozen=True)
+class ProxyEndpoint:
+    """One of the host names of a proxy."""
+
+    name: str
+    host: str
+    is_reader: bool
+    security_group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Proxy:
-    """A proxy as Terraform made it; complete once it has an instance for its target."""
+    """A proxy as Terraform made it; complete once it has an instance for its target.
+
+    Its own endpoint is the first of `endpoints`.
+    """
 
     name: str
     id: str
@@ -60,6 +85,7 @@ class Proxy:
     max_idle_connections_percent: int
     borrow_timeout_seconds: int
     init_query: str | None
+    endpoints: tuple[ProxyEndpoint, ...]
 
 
 class Events:
@@ -72,10 +98,13 @@ class Events:
     def instance_created(self, instance: Instance) -> None: ...
 
     def instance_changed(self, instance: Instance) -> None:
-        """An instance was modified, or its master password was rotated."""
+        """An instance was modified, its master password rotated; a cluster has other members, or another writer."""
 
     def instance_restarted(self, instance: Instance) -> None:
         """An instance was rebooted, or changed in a way that restarts its server: its parameters are in force."""
+
+    def member_restarted(self, cluster: Instance, member: Member) -> None:
+        """One instance of a cluster was rebooted."""
 
     def instance_stopped(self, instance: Instance) -> None: ...
 
@@ -131,7 +160,7 @@ def instance_of(database: Any) -> Instance:
 
 
 def cluster_of(cluster: Any) -> Instance:
-    """Return moto's cluster as the stack sees it: as an instance, since one server is all its members."""
+    """Return moto's cluster as the stack sees it."""
     return Instance(
         identifier=cluster.db_cluster_identifier,
         arn=cluster.arn,
@@ -147,6 +176,18 @@ def cluster_of(cluster: Any) -> Instance:
         allocated_storage_gib=int(cluster.allocated_storage),
         content=getattr(cluster, "content", None),
         reader_host=cluster.reader_endpoint,
+        members=tuple(member_of(member) for member in cluster.members),
+        is_aurora=cluster.engine == "aurora-postgresql",
+    )
+
+
+def member_of(member: Any) -> Member:
+    """Return moto's instance of a cluster as the stack sees it."""
+    return Member(
+        identifier=member.db_instance_identifier,
+        host=member.address,
+        is_writer=bool(member.is_cluster_writer),
+        parameters=clusters.in_force(member.cluster, member),
     )
 
 
@@ -160,6 +201,16 @@ def proxy_of(proxy: Any) -> Proxy:
         for t in group.targets
         if t.type == "TRACKED_CLUSTER" and t.rds_resource_id in of_account
     ]
+    groups = tuple(proxy.vpc_security_group_ids)
+    further = [
+        ProxyEndpoint(
+            name=endpoint["DBProxyEndpointName"],
+            host=endpoint["Endpoint"],
+            is_reader=endpoint["TargetRole"] == "READ_ONLY",
+            security_group_ids=tuple(endpoint["VpcSecurityGroupIds"]),
+        )
+        for endpoint in proxies.further_endpoints(proxy)
+    ]
     return Proxy(
         name=proxy.db_proxy_name,
         id=proxy.unique_id,
@@ -170,10 +221,11 @@ def proxy_of(proxy: Any) -> Proxy:
         auth=tuple(ProxyAuth(auth["SecretArn"], auth.get("IAMAuth", "DISABLED")) for auth in proxy.auth),
         require_tls=bool(proxy.require_tls),
         idle_client_timeout_seconds=int(proxy.idle_client_timeout),
-        security_group_ids=tuple(proxy.vpc_security_group_ids),
+        security_group_ids=groups,
         instance=targets[0] if targets else None,
         max_connections_percent=int(group.max_connections),
         max_idle_connections_percent=int(group.max_idle_connections),
         borrow_timeout_seconds=int(group.borrow_timeout),
         init_query=getattr(group, "init_query", None),
+        endpoints=(ProxyEndpoint("default", proxy.endpoint, is_reader=False, security_group_ids=groups), *further),
     )

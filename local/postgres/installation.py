@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import subprocess
@@ -100,6 +101,14 @@ class Installation:
             *("--checkpoint", "fast", "--write-recovery-conf", "--no-sync", "--no-manifest", "--no-password"),
         )
 
+    def last_checkpoint(self, data: Path) -> str:
+        """Return where the log of a server that was stopped in order ends: at the checkpoint of its shutdown."""
+        said = self._run(self.binaries.program("pg_controldata"), "--pgdata", str(data))
+        found = dict(re.findall(r"^(.+?): +(.*)$", said, re.MULTILINE))
+        if found["Database cluster state"] != "shut down":
+            raise PostgresError(f"{data} was not shut down in order: {found['Database cluster state']}")
+        return str(found["Latest checkpoint location"])
+
     def spawn(
         self,
         command: Sequence[str],
@@ -145,11 +154,13 @@ class Installation:
         )
         password_file.unlink()
 
-    def _run(self, *command: str) -> None:
+    def _run(self, *command: str) -> str:
         process = self.spawn(command, folder=self.folder, output=subprocess.PIPE)
         output, _ = process.communicate()
+        said = str(output.decode(errors="replace"))
         if process.returncode != 0:
-            raise PostgresError(f"{command[0]} failed ({process.returncode}):\n{output.decode(errors='replace')}")
+            raise PostgresError(f"{command[0]} failed ({process.returncode}):\n{said}")
+        return said
 
     def _give(self, path: Path) -> None:
         if self._account is not None:

@@ -16,9 +16,10 @@ from local.postgres.token_login import TokenLogin, now
 
 
 class InstanceListener(wire.Listener):
-    """Listen where the endpoint of an instance leads to.
+    """Listen where the endpoint of an instance leads to, or one of a cluster.
 
-    `resource_prefix` is the instance's own in policies: `arn:…:dbuser:db-0123`.
+    `socket_path` says for each connection which server is behind it. `resource_prefix` is the instance's own in
+    policies: `arn:…:dbuser:db-0123`.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class InstanceListener(wire.Listener):
         *,
         host_name: str,
         certificate: HostCertificate,
-        socket_path: Path,
+        socket_path: Callable[[], Path],
         directory: Directory,
         resource_prefix: str,
         force_ssl: bool = True,
@@ -92,7 +93,7 @@ class InstanceListener(wire.Listener):
         client.close()
 
     async def _connect(self) -> wire.Connection:
-        _, connection = await self._loop.create_unix_connection(wire.Connection, str(self._socket_path))
+        _, connection = await self._loop.create_unix_connection(wire.Connection, str(self._socket_path()))
         return connection
 
 

@@ -229,11 +229,13 @@ class PostgresServer:
 
     def snapshot(self) -> Snapshot:
         """Copy the data. The server stops for it, where RDS only suspends I/O for a while: connections are lost."""
+        was_running = self.running
         self._end_process()
         try:
             return Snapshot(self._folder / "data", self._installation)
         finally:
-            self._launch()
+            if was_running:
+                self._launch()
 
     @property
     def is_standby(self) -> bool:
@@ -275,6 +277,11 @@ class PostgresServer:
         """Return when the standby shows all that the primary has committed until now."""
         (position,) = primary._ask("SELECT pg_current_wal_flush_lsn()")
         self._await_answer("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", "caught up", position)
+
+    def inherit(self, primary: PostgresServer) -> None:
+        """Return when the standby has replayed all that a primary wrote which is halted now."""
+        position = self._installation.last_checkpoint(primary._folder / "data")
+        self._await_answer("SELECT pg_last_wal_replay_lsn() > %s::pg_lsn", f"all of {primary.name}'s data", position)
 
     def stop(self) -> None:
         """Stop the server and remove its folder. Does nothing the second time."""

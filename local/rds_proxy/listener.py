@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..certificates import HostCertificate
 from ..credentials import Directory
@@ -21,9 +22,9 @@ from ..loop import call_in, run_in
 from ..postgres import wire
 from ..postgres.token_login import TokenLogin, now
 from .counts import Counts
-from .pool import Pool, PoolSettings, Refused, TargetHealth
+from .pool import Pool, PoolSettings, Refused
 from .scram import ScramError, ScramServer
-from .server_connection import IDLE, Key, Target
+from .server_connection import IDLE, Key, Target, TargetHealth
 from .session import READY, Clients, Pin, Session
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ class Report:
 class ProxyListener(wire.Listener):
     """One endpoint of a proxy.
 
-    `resource_prefix` is the proxy's own in policies: `arn:…:dbuser:prx-0123`.
+    `resource_prefix` is the proxy's own in policies: `arn:…:dbuser:prx-0123`. With a `pool` it shares that of another
+    endpoint, which keeps it; else it has its own.
     """
 
     def __init__(
@@ -100,13 +102,15 @@ class ProxyListener(wire.Listener):
         clock: Callable[[], datetime.datetime] = now,
         address: str = "127.0.0.1",
         on_pin: Callable[[Pin], None] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         super().__init__(loop, certificate, address=address)
         self.name = name
         self.host_name = host_name
         self.refused_logins = 0
         self._in_setup = 0
-        self.pool = Pool(loop, name, settings.pool)
+        self._shares_pool = pool is not None
+        self.pool = pool or Pool(loop, name, settings.pool)
         self._clients = Clients(name, self.pool, time.monotonic, on_pin)
         self._arrivals: deque[float] = deque()  # of the last second
         self._settings = settings
@@ -123,9 +127,9 @@ class ProxyListener(wire.Listener):
         """Apply other settings to whatever begins from now on."""
         call_in(self._loop, self._configure, settings)
 
-    def register(self, target: Target | None) -> None:
-        """Set or take away the target of the default target group."""
-        call_in(self._loop, self.pool.register, target)
+    def register(self, *targets: Target, refusal: str = "") -> None:
+        """Set the targets of the pool, or take them away: then clients wait, or get the refusal if there is one."""
+        call_in(self._loop, partial(self.pool.register, *targets, refusal=refusal))
 
     @property
     def sessions(self) -> set[Session]:
@@ -169,19 +173,20 @@ class ProxyListener(wire.Listener):
         return Report(
             metrics=await self._metrics(),
             counts=self.pool.counter.take(),
-            availability_percent=availability if self.pool.target else None,
+            availability_percent=availability if self.pool.targets else None,
         )
 
     async def _listen(self, port: int) -> None:
         await super()._listen(port)
-        works = (self.pool.sweep(), self.pool.watch(), self._sweep())
+        works = [self._sweep()] if self._shares_pool else [self.pool.sweep(), self.pool.watch(), self._sweep()]
         self._sweepers = [self._loop.create_task(work) for work in works]
 
     async def _close(self) -> None:
         for task in self._sweepers:
             task.cancel()
         await super()._close()
-        await self.pool.close()
+        if not self._shares_pool:
+            await self.pool.close()
 
     async def _sweep(self) -> None:
         """Close clients that are idle for too long, or too old."""

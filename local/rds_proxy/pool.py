@@ -1,16 +1,19 @@
-"""The proxy's connections to its database: opened as clients wait for them, lent to one client at a time."""
+"""The proxy's connections to its database: opened as clients wait for them, lent to one client at a time.
+
+The targets are one server, or the readers of a cluster. Each has its share of connections, and a connection is opened
+to the one that has the fewest.
+"""
 
 import asyncio
 import itertools
 import logging
-import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..postgres import wire
 from .counts import Availability, Counter
-from .server_connection import Key, ServerConnection, Target
+from .server_connection import Key, Place, ServerConnection, Target, TargetHealth
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +42,6 @@ class Secret:
 
     username: str
     password: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class TargetHealth:
-    """As DescribeDBProxyTargets tells it."""
-
-    state: str
-    reason: str | None = None
-    description: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +76,13 @@ class Pool:
         self.settings = settings
         self.counter = Counter()
         self.availability = Availability(loop.time())
-        self._health = TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY")
-        self.total = 0  # open and being opened
         self.timeouts = 0
         self.servers: set[ServerConnection] = set()
         self._name = name
         self._loop = loop
-        self._target: Target | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._places: list[Place] = []
+        self._refusal = ""
+        self._without_target = TargetHealth("UNAVAILABLE", "PENDING_PROXY_CAPACITY")
         self._idle: defaultdict[Key, list[ServerConnection]] = defaultdict(list)
         self._waiting: dict[Key, deque[Waiter]] = {}
         self._opening: defaultdict[Key, int] = defaultdict(int)
@@ -99,37 +92,43 @@ class Pool:
 
     @property
     def health(self) -> TargetHealth:
-        return self._health
-
-    @health.setter
-    def health(self, health: TargetHealth) -> None:
-        self._health = health
-        self.availability.set(health.state == "AVAILABLE", self._loop.time())
+        """The best of the targets': one that is available is enough to serve."""
+        healths = [place.health for place in self._places] or [self._without_target]
+        return next((health for health in healths if health.state == "AVAILABLE"), healths[0])
 
     @property
-    def target(self) -> Target | None:
-        return self._target
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(place.target for place in self._places)
 
     @property
     def max_connections(self) -> int:
-        return self._share(self.settings.max_connections_percent) if self._target else 0
+        return self._shares(self.settings.max_connections_percent)
 
     @property
     def waiting(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def register(self, target: Target | None) -> None:
-        """Set the target; connections to another are not lent again."""
-        if target == self._target:
+    def register(self, *targets: Target, refusal: str = "") -> None:
+        """Set the targets; connections to others are not lent again.
+
+        Without a target clients wait for one, no longer than the borrow timeout, or get the refusal at once.
+        """
+        self._refusal = refusal
+        if targets == self.targets:
             return
-        self._target = target
-        self._tls = None
-        if target is not None:
-            self._tls = target.tls()
-        self.health = TargetHealth("REGISTERING" if target else "UNAVAILABLE")
+        known = {place.target: place for place in self._places}
+        self._places = [
+            known.get(target) or Place(target, target.tls(), TargetHealth("REGISTERING")) for target in targets
+        ]
+        self._without_target = TargetHealth("UNAVAILABLE")
+        self._note_availability()
         self._statuses.clear()
         for server in self._idle_servers():
-            self._close(server)
+            if server.place not in self._places:
+                self._close(server)
+        if refusal and not targets:
+            for waiter in [waiter for queue in self._waiting.values() for waiter in queue]:
+                self._leave(waiter).refused("XX000", refusal)
         self._grow()
 
     def lend(self, key: Key, waiter: Callable[[], Waiter]) -> ServerConnection | None:
@@ -172,7 +171,7 @@ class Pool:
         first = self._first_waiting()
         own = self._waiting.get(server.key)
         overdue = first is not None and (own is None or own[0].since > first.since + _PATIENCE_SECONDS)
-        if server.target != self._target or (overdue and self.total >= self.max_connections):
+        if server.place not in self._places or (overdue and self._roomiest() is None):
             self._close(server)  # makes room: for another target's, or for another key's client
             return
         if own is not None:
@@ -199,30 +198,30 @@ class Pool:
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self.settings.idle_seconds))
             idle = sorted(self._idle_servers(), key=lambda server: server.idle_since)
-            allowed = self._share(self.settings.max_idle_connections_percent) if self._target else 0
+            allowed = self._shares(self.settings.max_idle_connections_percent)
             for server in idle[: max(0, len(idle) - allowed)]:
                 if server.idle_since + self.settings.idle_seconds <= self._loop.time():
                     self._close(server)
 
     async def watch(self) -> None:
-        """Log in with the secrets until the target is healthy: RDS Proxy tells its health before a client comes."""
+        """Log in with the secrets until each target is healthy: RDS Proxy tells its health before a client comes."""
         while True:
-            if self._target is not None and self.health.state != "AVAILABLE":
+            for place in [place for place in self._places if place.health.state != "AVAILABLE"]:
                 for user in await asyncio.to_thread(self.settings.users):
-                    await self._try(Key(user, self.settings.health_database, ()))
+                    await self._try(Key(user, self.settings.health_database, ()), place)
             await asyncio.sleep(_WATCH_SECONDS)
 
-    async def _try(self, key: Key) -> None:
+    async def _try(self, key: Key, place: Place) -> None:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
-                server = await self._connect(key, "")
+                server = await self._connect(key, place, "")
         except wire.ServerError as error:
-            self._failed(key, error)
+            self._failed(key, place, error)
         except (OSError, wire.ProtocolError) as error:
-            self.health = TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out")
+            self._unreachable(place, error)
         else:
             server.end()
-            self.health = TargetHealth("AVAILABLE")
+            self._is(place, TargetHealth("AVAILABLE"))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -231,9 +230,24 @@ class Pool:
         for server in list(self.servers):
             self._close(server)
 
-    def _share(self, percent: int) -> int:
-        assert self._target is not None
-        return max(1, self._target.max_connections * percent // 100)
+    def _is(self, place: Place, health: TargetHealth) -> None:
+        place.health = health
+        self._note_availability()
+
+    def _note_availability(self) -> None:
+        self.availability.set(self.health.state == "AVAILABLE", self._loop.time())
+
+    def _shares(self, percent: int) -> int:
+        return sum(_share(place, percent) for place in self._places)
+
+    def _roomiest(self) -> Place | None:
+        """Return the target with the fewest connections that may have one more, rather one that answers."""
+        percent = self.settings.max_connections_percent
+        return min(
+            (place for place in self._places if place.connections < _share(place, percent)),
+            key=lambda place: (place.health.state == "UNAVAILABLE", place.connections),
+            default=None,
+        )
 
     def _idle_servers(self) -> list[ServerConnection]:
         return [server for servers in self._idle.values() for server in servers]
@@ -242,6 +256,10 @@ class Pool:
         return min((queue[0] for queue in self._waiting.values()), key=lambda waiter: waiter.since, default=None)
 
     def _wait(self, waiter: Waiter) -> None:
+        if self._refusal and not self._places:
+            self._loop.call_soon(waiter.refused, "XX000", self._refusal)
+            return
+
         def time_out() -> None:
             self.timeouts += 1
             log.warning("%s: timed-out waiting to acquire a database connection for %s", self._name, waiter.key.user)
@@ -264,38 +282,41 @@ class Pool:
         """Open connections for those who wait, as far as there is room; idle ones of other keys make room."""
         for key, queue in sorted(self._waiting.items(), key=lambda item: item[1][0].since):
             while self._opening[key] < len(queue) and sum(self._opening.values()) < _OPENED_AT_ONCE:
-                if self.total >= self.max_connections:
+                place = self._roomiest()
+                if place is None:
                     idle = self._idle_servers()
-                    if not idle or self._target is None:
+                    if not idle:
                         return
-                    self._close(min(idle, key=lambda server: server.idle_since), grow=False)
-                self.total += 1
+                    oldest = min(idle, key=lambda server: server.idle_since)
+                    self._close(oldest, grow=False)
+                    place = oldest.place
+                place.connections += 1
                 self._opening[key] += 1
                 self.counter.now.database_connection_requests += 1
-                task = self._loop.create_task(self._open(key))
+                task = self._loop.create_task(self._open(key, place))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _open(self, key: Key) -> None:
+    async def _open(self, key: Key, place: Place) -> None:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
-                server = await self._connect(key, self.settings.init_query)
+                server = await self._connect(key, place, self.settings.init_query)
         except wire.ServerError as error:
-            self._opened(key, failed=True)
-            self._failed(key, error)
+            self._opened(key, place, failed=True)
+            self._failed(key, place, error)
             # While other connections of this key serve, a new password may be on its way into the secret.
             if error.sqlstate not in _PASSING and not any(server.key == key for server in self.servers):
                 for waiter in list(self._waiting.get(key, ())):
                     self._leave(waiter).refused("XX000", f"Request returned an error: {error.message}.")
         except (OSError, wire.ProtocolError) as error:
-            self._opened(key, failed=True)
-            self.health = TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out")
+            self._opened(key, place, failed=True)
+            self._unreachable(place, error)
         except Exception:
-            self._opened(key, failed=True)
+            self._opened(key, place, failed=True)
             log.exception("%s: cannot open a connection for user %s", self._name, key.user)
         else:
-            self._opened(key, failed=False)
-            self.health = TargetHealth("AVAILABLE")
+            self._opened(key, place, failed=False)
+            self._is(place, TargetHealth("AVAILABLE"))
             self._statuses[key] = server.statuses
             self.servers.add(server)
             server.connection.relay(server.received, lambda: self._lost(server))
@@ -305,25 +326,25 @@ class Pool:
         await asyncio.sleep(_RETRY_SECONDS)
         self._grow()
 
-    def _opened(self, key: Key, *, failed: bool) -> None:
+    def _opened(self, key: Key, place: Place, *, failed: bool) -> None:
         self._opening[key] -= 1
-        self.total -= failed
+        place.connections -= failed
         self.counter.now.database_connections_setup_failed += failed
         self.counter.now.database_connections_setup_succeeded += not failed
 
-    def _failed(self, key: Key, error: wire.ServerError) -> None:
+    def _unreachable(self, place: Place, error: Exception) -> None:
+        self._is(place, TargetHealth("UNAVAILABLE", "UNREACHABLE", str(error) or "the connection timed out"))
+
+    def _failed(self, key: Key, place: Place, error: wire.ServerError) -> None:
         reason = "AUTH_FAILURE" if error.sqlstate.startswith("28") else "CONNECTION_FAILED"
-        self.health = TargetHealth("UNAVAILABLE", reason, error.message)
+        self._is(place, TargetHealth("UNAVAILABLE", reason, error.message))
         log.warning("%s: the database refused a connection of user %s: %s", self._name, key.user, error)
 
-    async def _connect(self, key: Key, init_query: str) -> ServerConnection:
-        target, tls = self._target, self._tls
-        if target is None:
-            raise ConnectionRefusedError("no target is registered")
+    async def _connect(self, key: Key, place: Place, init_query: str) -> ServerConnection:
         secret = await asyncio.to_thread(self.settings.secret, key.user)
         if secret is None:
             raise wire.ServerError(b"C28000\0Mthe proxy has no credentials for this role any more\0")
-        connection = await target.open(self._loop, tls)
+        connection = await place.target.open(self._loop, place.tls)
         try:
             parameters = {"user": secret.username, "database": key.database, **dict(key.parameters)}
             statuses = await wire.log_in(connection, parameters, secret.password)
@@ -332,7 +353,7 @@ class Pool:
         except BaseException:
             connection.abort()
             raise
-        return ServerConnection(next(self._numbers), key, target, connection, statuses)
+        return ServerConnection(next(self._numbers), key, place, connection, statuses)
 
     def _lost(self, server: ServerConnection) -> None:
         """Meet the end of a connection, wherever it came from."""
@@ -354,6 +375,11 @@ class Pool:
     def _forget(self, server: ServerConnection) -> None:
         if server in self.servers:
             self.servers.discard(server)
-            self.total -= 1
+            server.place.connections -= 1
         if server in self._idle.get(server.key, ()):
             self._idle[server.key].remove(server)
+
+
+def _share(place: Place, percent: int) -> int:
+    """How many connections a target gets: the percentage counts for each."""
+    return max(1, place.target.max_connections * percent // 100)

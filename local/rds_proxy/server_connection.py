@@ -21,6 +21,15 @@ _NOTICED = frozenset((_ERROR, _COPY_IN, _READY)) | COMPLETES
 
 
 @dataclass(frozen=True)
+class TargetHealth:
+    """As DescribeDBProxyTargets tells it."""
+
+    state: str
+    reason: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
 class Target:
     """The server behind a proxy: its name, where it listens, and how far its certificate is checked.
 
@@ -63,6 +72,16 @@ class Target:
         return connection
 
 
+@dataclass(eq=False)
+class Place:
+    """A target as one pool sees it: how its TLS begins, how it is, and how many connections lead there."""
+
+    target: Target
+    tls: ssl.SSLContext | None
+    health: TargetHealth
+    connections: int = 0  # open and being opened
+
+
 class Key(NamedTuple):
     """What a client asked for when it connected; only clients of one key share connections."""
 
@@ -95,9 +114,9 @@ class Borrower(Protocol):
 class ServerConnection:
     """One connection to the database, lent to a client or idle."""
 
-    def __init__(self, number: int, key: Key, target: Target, connection: wire.Connection, statuses: bytes) -> None:
+    def __init__(self, number: int, key: Key, place: Place, connection: wire.Connection, statuses: bytes) -> None:
         self.number = number
-        self.target = target
+        self.place = place
         self.key = key
         self.connection = connection
         self.statuses = statuses  # the ParameterStatus messages of its start

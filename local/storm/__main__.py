@@ -18,9 +18,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.storm", description=main.__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--environments", type=_numbers, default=storm.Size().environments, help="such as 50,200,500")
+    which.add_argument("--cluster", action="store_true", help="200 and 1,000 that write, while a cluster fails over")
     which.add_argument("--short", action="store_true", help="the storm of make demo, drawn over time")
     given = parser.parse_args()
     try:
+        if given.cluster:
+            return _cluster()
         return _short() if given.short else _whole(storm.Size(given.environments))
     except storm.StormError as error:
         print(error, file=sys.stderr)
@@ -39,6 +42,11 @@ def _whole(size: storm.Size) -> int:
     for miss in missed:
         print(f"MISSED: {miss}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def _cluster() -> int:
+    done = storm.run(storm.WITH_FAILOVER, [storm.FAILING_OVER])
+    return int(any(row.lost or row.doubled or not row.written for row in done.rows))
 
 
 def _short() -> int:

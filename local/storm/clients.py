@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Measured:
     """What one process saw at one level while it was counted. An answer's seconds are from when its request was due."""
 
     answered: list[float] = field(default_factory=list)
+    answered_at: list[float] = field(default_factory=list)
     served: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
 
@@ -96,6 +98,8 @@ class Environments:
         self._settings = Settings(**orders["settings"])
         self._pins: bool = orders["pins"]
         self._held_seconds: float = orders["held_seconds"]
+        self._writes: bool = orders.get("writes", False)
+        self._acknowledged: list[str] = []
 
     def live(self, number: int) -> None:
         """Send this environment's requests, each when it is due; leave out what is due while one is under way."""
@@ -124,12 +128,14 @@ class Environments:
             else:
                 measured.served.add(number)
                 measured.answered.append(took)
+                measured.answered_at.append(at)
 
     def report(self, level: int) -> dict[str, Any]:
         """Return what was measured at a level, once it has ended, and each refusal since the last report."""
         measured, among = self._measured[level], sum(n < self.levels[level].environments for n in self.numbers)
         with _lock:
             refusals, self._refusals = self._refusals, Counter()
+            acknowledged, self._acknowledged = self._acknowledged, []
             refused = len(measured.refused - measured.served)
             return {
                 "answered": measured.answered,
@@ -137,12 +143,16 @@ class Environments:
                 "refused": refused,
                 "waiting": among - len(measured.served) - refused,
                 "refusals": refusals,
+                "answered_at": measured.answered_at,
+                "acknowledged": acknowledged,
             }
 
     def _request(self, keeper: Keeper) -> str | None:
         """Do what the sample function does; return why it could not."""
         try:
-            if self._held_seconds:
+            if self._writes:
+                self._write(keeper)
+            elif self._held_seconds:
                 with keeper.transaction() as connection, connection.cursor() as cursor:
                     cursor.execute(QUERY)
                     cursor.fetchall()
@@ -156,6 +166,17 @@ class Environments:
         except Error as error:
             return str(error.__cause__ or error).splitlines()[0]
         return None
+
+    def _write(self, keeper: Keeper) -> None:
+        key = str(uuid.uuid4())
+
+        def work(connection: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO ledger VALUES (%s)", (key,))
+
+        keeper.run_transaction(work)
+        with _lock:
+            self._acknowledged.append(key)
 
 
 def main() -> None:

@@ -25,17 +25,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from local.certificates import Certificates
 from local.credentials import Credentials
 from local.loop import LoopThread
+from local.postgres.cluster import Cluster
 from local.postgres.installation import find_binaries
 from local.postgres.instance_listener import InstanceListener
 from local.postgres.server import PostgresServer
@@ -57,6 +60,8 @@ RESOURCES = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
 RATE_GOAL_PERCENT = 1.0
 
 _CREDENTIALS = Credentials("STORM", secrets.token_urlsafe(), None, None, "arn:aws:iam::123456789012:role/storm")
+WITHOUT_WRITER_SECONDS = 3.0  # of a failover, beside what the servers take
+FAILOVER_AFTER_SECONDS = 5.0  # of each level's counting
 _SAMPLE_SECONDS = 0.25
 _BEGIN_AFTER_SECONDS = 2.0  # in which the processes start
 _SPARE_FILES = 256
@@ -91,6 +96,7 @@ class Size:
 
 
 SHORT = Size((200,), starts_per_second=80, count_seconds=10)
+WITH_FAILOVER = Size((200, 1000), per_second=500, count_seconds=20)
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Way:
     name: str
     pins: bool = False
     held_seconds: float = 0.0
+    fails_over: bool = False  # a cluster, whose writer changes at each level; each request writes a row
 
 
 DIRECTLY = Way("directly")
@@ -107,6 +114,7 @@ STAND_IN = Way("through the proxy")
 PGBOUNCER = Way("through PgBouncer")
 PINNING = Way("the proxy, pinned", pins=True)
 HOLDING = Way("the proxy, held 100 ms", held_seconds=0.1)
+FAILING_OVER = Way("the proxy, a failover", fails_over=True)
 ALL = (DIRECTLY, STAND_IN, PGBOUNCER, PINNING, HOLDING)
 
 
@@ -128,6 +136,10 @@ class Row:
     server_connections: int
     clients_mib: int | None
     stand_in_mib: int | None
+    silent_seconds: float = 0.0  # the longest time without any answer
+    written: int = 0  # rows that were acknowledged since the level before
+    lost: int = 0
+    doubled: int = 0
 
 
 @dataclass(frozen=True)
@@ -300,32 +312,50 @@ class _Endpoint:
 class _Field:
     """The database, and what leads to it on one way."""
 
-    def __init__(self, loop: LoopThread, server: PostgresServer, certificates: Certificates) -> None:
-        self.server = server
+    server: PostgresServer | Cluster
+
+    def __init__(self, loop: LoopThread, certificates: Certificates) -> None:
         self._loop = loop
         self._certificates = certificates
         self._password = secrets.token_urlsafe()
-        self._target = Target(INSTANCE_HOST, server.port, certificates.ca_file("rds"), MAX_CONNECTIONS)
+        self._listener: ProxyListener | None = None
+
+    @property
+    def _target(self) -> Target:
+        port = (self.server.writer if isinstance(self.server, Cluster) else self.server).port
+        return Target(INSTANCE_HOST, port, self._certificates.ca_file("rds"), MAX_CONNECTIONS)
 
     @classmethod
     @contextmanager
-    def made(cls) -> Iterator[_Field]:
+    def made(cls, way: Way) -> Iterator[_Field]:
         with ExitStack() as resources:
             folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="storm-")))
             certificates = Certificates(folder)
             loop = LoopThread()
             resources.callback(loop.stop)
-            server = PostgresServer.start(
-                name="storm",
-                host_name=INSTANCE_HOST,
-                certificates=certificates,
-                max_connections=MAX_CONNECTIONS,
-                master_user="master",
-                master_password=secrets.token_urlsafe(),
-                database="app",
-            )
-            resources.callback(server.stop)
-            yield cls(loop, server, certificates)
+            alike: dict[str, Any] = {
+                "name": "storm",
+                "certificates": certificates,
+                "max_connections": MAX_CONNECTIONS,
+                "master_user": "master",
+                "master_password": secrets.token_urlsafe(),
+                "database": "app",
+            }
+            field = cls(loop, certificates)
+            if way.fails_over:
+                field.server = cluster = Cluster(
+                    **alike,
+                    host_names=[INSTANCE_HOST],
+                    failover_seconds=WITHOUT_WRITER_SECONDS,
+                    changed=field._lead_proxy,
+                )
+                resources.callback(cluster.stop)
+                for member in ("one", "two"):
+                    cluster.add(member, INSTANCE_HOST)
+            else:
+                field.server = PostgresServer.start(**alike, host_name=INSTANCE_HOST)
+                resources.callback(field.server.stop)
+            yield field
 
     @contextmanager
     def opened(self, way: Way, clients: int) -> Iterator[tuple[_Endpoint, Callable[[], int] | None]]:
@@ -356,16 +386,22 @@ class _Field:
                 "CREATE SEQUENCE numbers;"
                 "CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL,"
                 " created_at timestamptz NOT NULL DEFAULT now());"
-                " INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 20) n"
+                " INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 20) n;"
+                "CREATE TABLE ledger (key text NOT NULL)"
             )
-            cursor.execute(sql.SQL("GRANT SELECT ON users TO {0}; GRANT USAGE ON SEQUENCE numbers TO {0}").format(user))
+            grants = (
+                "GRANT SELECT ON users TO {0}; GRANT USAGE ON SEQUENCE numbers TO {0}; GRANT INSERT ON ledger TO {0}"
+            )
+            cursor.execute(sql.SQL(grants).format(user))
 
     def _instance(self) -> InstanceListener:
+        server = self.server
+        assert isinstance(server, PostgresServer)
         instance = InstanceListener(
             self._loop.loop,
             host_name=INSTANCE_HOST,
             certificate=self._certificates.host("rds", INSTANCE_HOST),
-            socket_path=self.server.socket_path,
+            socket_path=lambda: server.socket_path,
             directory=_Directory(),
             resource_prefix=f"{RESOURCES}:db-STORM",
         )
@@ -386,8 +422,13 @@ class _Field:
             settings=ProxySettings(pool),
         )
         proxy.start()
-        proxy.register(self._target)
+        self._listener = proxy
+        self._lead_proxy()
         return proxy
+
+    def _lead_proxy(self) -> None:
+        if self._listener is not None:
+            self._listener.register(self._target)
 
     def _pgbouncer(self, clients: int) -> pgbouncer.PgBouncer:
         """Start one that lets every client in: it knows no tokens."""
@@ -438,14 +479,14 @@ def _answer(sender: Connection, way: Way, size: Size) -> None:
 def _send(way: Way, size: Size) -> tuple[list[Row], list[Sample]]:
     logging.getLogger("local").setLevel(logging.ERROR)  # else a line for each client that pins or waits in vain
     with (
-        _Field.made() as field,
+        _Field.made(way) as field,
         field.opened(way, max(size.environments)) as (endpoint, clients),
     ):
         return _send_to(endpoint, way, size, field.server, clients)
 
 
 def _send_to(
-    endpoint: _Endpoint, way: Way, size: Size, server: PostgresServer, clients: Callable[[], int] | None
+    endpoint: _Endpoint, way: Way, size: Size, server: PostgresServer | Cluster, clients: Callable[[], int] | None
 ) -> tuple[list[Row], list[Sample]]:
     settings = {
         "host": endpoint.host,
@@ -455,7 +496,8 @@ def _send_to(
         "ca_file": str(endpoint.ca_file),
         "auth": "iam",
         "region": REGION,
-        "retry_seconds": 0,  # what the server says at once is what is counted
+        # What the server says at once is what is counted; but who meets a failover waits, as docs/library.md advises.
+        "retry_seconds": 40 if way.fails_over else 0,
     }
     levels, begin = size.levels(), time.monotonic() + _BEGIN_AFTER_SECONDS
     orders = {
@@ -465,8 +507,12 @@ def _send_to(
         "per_second": size.per_second,
         "pins": way.pins,
         "held_seconds": way.held_seconds,
+        "writes": way.fails_over,
     }
     rows = []
+    if isinstance(server, Cluster):
+        moments = [begin + level["count_from"] + FAILOVER_AFTER_SECONDS for level in levels]
+        threading.Thread(target=_fail_over, args=(server, moments), daemon=True).start()
     with _Watch(server, begin, clients or (lambda: 0)) as watch, _client_processes() as processes:
         for number, process in enumerate(processes):
             assert process.stdin is not None
@@ -479,11 +525,33 @@ def _send_to(
                 _resident_mib(*(process.pid for process in processes)),
                 _resident_mib(os.getpid()) if clients else None,
             )
-            rows.append(_row(way, size, int(level["environments"]), reports, connections=connections, memory=memory))
+            row = _row(way, size, int(level["environments"]), reports, connections=connections, memory=memory)
+            rows.append(replace(row, **_ledger(server, reports)) if way.fails_over else row)
             _say(_line(rows[-1]))
         for process in processes:
             process.wait(10)
     return rows, watch.samples
+
+
+def _fail_over(cluster: Cluster, moments: list[float]) -> None:
+    for moment in moments:
+        time.sleep(max(0.0, moment - time.monotonic()))
+        cluster.fail_over()
+
+
+def _ledger(server: PostgresServer | Cluster, reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compare the rows that were acknowledged with those that are kept."""
+    acknowledged = {key for report in reports for key in report["acknowledged"]}
+    with server.administrator("app") as cursor:
+        cursor.execute("SELECT key, count(*) FROM ledger GROUP BY key")
+        kept = dict(cursor.fetchall())
+    moments = sorted(moment for report in reports for moment in report["answered_at"])
+    return {
+        "silent_seconds": round(max((later - earlier for earlier, later in pairwise(moments)), default=0.0), 1),
+        "written": len(acknowledged),
+        "lost": len(acknowledged - kept.keys()),
+        "doubled": sum(times > 1 for times in kept.values()),
+    }
 
 
 @contextmanager
@@ -522,7 +590,7 @@ def _client_processes() -> Iterator[list[subprocess.Popen[str]]]:
 class _Watch(threading.Thread):
     """Notes the connections that the user has on the server, and those of clients, every so often."""
 
-    def __init__(self, server: PostgresServer, begin: float, clients: Callable[[], int]) -> None:
+    def __init__(self, server: PostgresServer | Cluster, begin: float, clients: Callable[[], int]) -> None:
         super().__init__(daemon=True)
         self.samples: list[Sample] = []
         self._server = server
@@ -539,6 +607,11 @@ class _Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        while not self._over.is_set():
+            with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):  # the server that fails over
+                self._note()
+
+    def _note(self) -> None:
         with self._server.administrator() as cursor:
             while not self._over.wait(_SAMPLE_SECONDS):
                 cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [USER])
@@ -613,7 +686,13 @@ def _line(row: Row) -> str:
 
 def _foot(storm: Storm) -> str:
     reasons = {row.way: row.refusal for row in storm.rows if row.refusal}
-    lines = [f"\n  refused {way}: {reason}" for way, reason in reasons.items()]
+    lines = [
+        f"\n  {row.environments} environments over a failover: {row.silent_seconds:g} s without an answer, "
+        f"{row.written:,} rows acknowledged, {row.lost} lost, {row.doubled} doubled, {row.refusals} requests failed"
+        for row in storm.rows
+        if row.written
+    ]
+    lines += [f"\n  refused {way}: {reason}" for way, reason in reasons.items()]
     largest = [row for row in storm.rows if row.stand_in_mib is not None]
     if largest:
         row = max(largest, key=lambda row: row.environments)

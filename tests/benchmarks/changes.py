@@ -1,11 +1,13 @@
 """Change a deployed environment in every way that users do, under constant invocations.
 
-terraform/dev stands on a local stack and is changed step by step through an override file. For each step: what the plan
-said, how many invocations were made and failed meanwhile, whether the next plan is empty, and the seconds it took.
+terraform/dev, or with --cluster examples/aurora, stands on a local stack and is changed step by step through an
+override file. For each step: what the plan said, how many invocations were made and failed meanwhile, whether the next
+plan is empty, and the seconds it took. On a cluster every invocation writes a row.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import re
@@ -14,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local.failover import fail_over
 from local.stack import ROOT, Stack
 from tests.local.deployment import Load
 from tools.await_target import await_target
@@ -28,6 +32,7 @@ OUTPUT = ROOT / "build" / "output"
 NO_CHANGES, CHANGES = 0, 2
 PAUSE_SECONDS = 0.2
 TARGET_DELAY_SECONDS = 5
+FAILOVER_SECONDS = 5
 ZONES = ["use1-az1", "use1-az2", "use1-az4"]
 
 Modules = dict[str, dict[str, Any]]
@@ -52,17 +57,18 @@ class Row:
 
 
 class Environment:
-    """terraform/dev in a tree of its own, whose module calls the steps change."""
+    """A root in a tree of its own, whose module calls the steps change."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    def __init__(self, stack: Stack, folder: Path, root: Path = Path("terraform", "dev")) -> None:
         self.stack = stack
         self.folder = folder
         self.tree = folder / "tree"
-        self.root = self.tree / "terraform" / "dev"
+        self.root = self.tree / root
+        self.function = f"app-{root.name}"
         self.packages = self.tree / "build" / "output"
-        shutil.copytree(ROOT / "terraform" / "dev", self.root, ignore=shutil.ignore_patterns(".terraform"))
+        shutil.copytree(ROOT / root, self.root, ignore=shutil.ignore_patterns(".terraform"))
         self.packages.mkdir(parents=True)
-        for place in (Path(), Path("build"), Path("terraform")):
+        for place in (Path(), Path("build"), root.parent):
             for path in (ROOT / place).iterdir():
                 if not (self.tree / place / path.name).exists() and path.name != ".local":
                     (self.tree / place / path.name).symlink_to(path)
@@ -70,7 +76,7 @@ class Environment:
             shutil.copy(archive, self.packages)
         self.modules: Modules = {}
         self.proxies: Modules = {}
-        self.state = stack.folder_of("dev") / "terraform.tfstate"
+        self.state = stack.folder_of(root.name) / "terraform.tfstate"
 
     def write(self) -> None:
         """Write what the steps have changed so far."""
@@ -102,14 +108,15 @@ class Environment:
 
     def invoke(self) -> None:
         """Invoke the function as its callers do."""
-        answer = self._lambda().invoke(FunctionName="app-dev:live", Payload=b"{}")
+        event = {"key": str(uuid.uuid4())}  # for who writes; the sample function does not look at it
+        answer = self._lambda().invoke(FunctionName=f"{self.function}:live", Payload=json.dumps(event).encode())
         payload = json.load(answer["Payload"])
-        if "FunctionError" in answer or payload.get("statusCode") != 200:
+        if "FunctionError" in answer or payload.get("statusCode", 200) != 200:
             raise RuntimeError(str(payload)[:300])
 
     def invoke_cold(self) -> None:
         """Invoke in a new execution environment."""
-        self.stack.function_deleted("app-dev")  # ends the warm ones
+        self.stack.function_deleted(self.function)  # ends the warm ones
         self.invoke()
 
     def _lambda(self) -> Any:
@@ -242,6 +249,29 @@ def steps(environment: Environment) -> Iterator[tuple[str, Callable[[], object],
     yield "protection off", set_("database", deletion_protection=False), _nothing
 
 
+def steps_of_cluster(environment: Environment) -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
+    """The steps of examples/aurora."""
+    rds, name = environment.stack.client("rds"), environment.function
+
+    def cluster(**arguments: Any) -> Callable[[], object]:
+        return lambda: environment.modules.setdefault("cluster", {}).update(copy.deepcopy(arguments))
+
+    def another_writer() -> None:
+        fail_over(rds, name)
+        time.sleep(FAILOVER_SECONDS)
+
+    yield (
+        "first apply",
+        cluster(deletion_protection=False, final_snapshot=False),
+        lambda: await_target(rds, name, timeout_seconds=60, say=lambda _: None),
+    )
+    yield "failover", _nothing, another_writer
+    yield "a reader more", cluster(readers={"count": 2}), _nothing
+    yield "that reader removed", cluster(readers={"count": 1}), _nothing
+    yield "class of writer and reader", cluster(instance_class="db.r7g.xlarge"), _nothing
+    yield "failover after all that", _nothing, another_writer
+
+
 def _succeeded(done: subprocess.CompletedProcess[str]) -> None:
     if done.returncode:
         raise RuntimeError(done.stdout[-1000:])
@@ -254,19 +284,26 @@ def _refused(done: subprocess.CompletedProcess[str]) -> None:
 
 def main() -> int:
     """Run all steps, or those from the one that is named, then destroy and deploy again; print the table."""
-    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("first", nargs="?", default="", help="the step to begin with")
+    parser.add_argument("--cluster", action="store_true", help="change examples/aurora")
+    given = parser.parse_args()
+    first = given.first
     with (
         tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder) / "stack", target_delay_seconds=TARGET_DELAY_SECONDS) as stack,
+        Stack(
+            Path(folder) / "stack", target_delay_seconds=TARGET_DELAY_SECONDS, failover_seconds=FAILOVER_SECONDS
+        ) as stack,
     ):
-        environment = Environment(stack, Path(folder))
+        root = Path("examples", "aurora") if given.cluster else Path("terraform", "dev")
+        environment = Environment(stack, Path(folder), root)
         environment.write()
         environment.terraform("init", "-reconfigure", "-lockfile=readonly", f"-backend-config=path={environment.state}")
         print("| step | plan | warnings | invocations | failed | next plan empty | seconds |")
         print("|---|---|---|---|---|---|---|")
         rows = []
         skipping = bool(first)
-        for name, change, after in steps(environment):
+        for name, change, after in (steps_of_cluster if given.cluster else steps)(environment):
             skipping = skipping and name != first
             if skipping and name != "first apply":
                 continue

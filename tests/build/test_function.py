@@ -103,6 +103,15 @@ def test_code_and_packages_are_in_it_and_nothing_else(folder: Path, output: Path
     assert not [name for name in names if name.startswith("bin/") or name.endswith(("RECORD", "INSTALLER"))]
 
 
+def test_a_link_brings_what_it_leads_to(folder: Path, output: Path) -> None:
+    (folder.parent / "shared.py").write_text("NAME = 1\n")
+    (folder / "shared.py").symlink_to(Path("..") / "shared.py")
+    (folder / "gone.py").symlink_to(Path("..") / "gone.py")
+    names = make(folder, output).namelist()
+    assert "shared.py" in names
+    assert "gone.py" not in names
+
+
 @pytest.mark.skipif(sys.implementation.cache_tag != "cpython-313", reason="only Lambda's Python compiles modules")
 def test_every_module_is_compiled(folder: Path, output: Path) -> None:
     assert make(folder, output).namelist() == ["__pycache__/app.cpython-313.pyc", "app.py"]

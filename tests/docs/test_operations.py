@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -41,8 +42,14 @@ def test_a_text_matches_in_the_order_of_its_parts() -> None:
 
 
 def _has(message: str, text: str) -> bool:
+    pattern = _pattern(text)
+    return pattern.search(message) is not None if pattern else message.strip("… :.,") == ""
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str] | None:
     parts = [re.escape(part.strip()) for part in text.split("…") if part.strip(" :.,")]
-    return re.search(".*".join(parts), message, re.DOTALL) is not None if parts else message.strip("… :.,") == ""
+    return re.compile(".*".join(parts), re.DOTALL) if parts else None
 
 
 def _strings() -> Iterator[str]:

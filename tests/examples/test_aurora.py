@@ -1,9 +1,11 @@
 """Both roots on Aurora, applied beside each other on one stack, invoked, failed over and destroyed."""
 
+import io
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,16 @@ from tools.status import PARTS, told
 
 NAMES = ("aurora", "aurora-dev")
 
+SERVER = "SELECT concat_ws(' ', current_setting('cluster_name'), pg_is_in_recovery())"  # the stack names servers so
+ASKING = """
+from lambda_postgres import connection
+
+def main(event, context):
+    with connection(context, read_only=event["read_only"]) as conn, conn.cursor() as cursor:
+        cursor.execute(event["question"])
+        return cursor.fetchone()[0]
+"""
+
 
 @dataclass
 class Root:
@@ -33,6 +45,8 @@ class Root:
     relay: plans.Relay = field(repr=False)
     outputs: dict[str, Any] = field(default_factory=dict)
     answer: Any = None
+    paid: list[Any] = field(default_factory=list)
+    told: Any = None
     variables: dict[str, str] = field(default_factory=dict)
     second_plan: str = ""
     left: list[str] = field(default_factory=list)
@@ -44,6 +58,8 @@ class Root:
         if "proxy" in self.outputs:
             await_target(self.stack.client("rds"), self.outputs["proxy"], timeout_seconds=60)
         self.answer = self.invoke()
+        self.paid = [self.invoke(key="once"), self.invoke(key="once")]
+        self.told = self.invoke(prefix="on", fresh=True)
         configuration = self.stack.client("lambda").get_function_configuration(
             FunctionName=self.outputs["function_arn"]
         )
@@ -58,8 +74,10 @@ class Root:
         state = json.loads((self.folder / "terraform.tfstate").read_text())
         self.left = [resource["type"] for resource in state["resources"]]
 
-    def invoke(self) -> Any:
-        answer = self.stack.client("lambda").invoke(FunctionName=self.outputs["function_arn"], Payload=b"{}")
+    def invoke(self, **event: Any) -> Any:
+        answer = self.stack.client("lambda").invoke(
+            FunctionName=self.outputs["function_arn"], Payload=json.dumps(event).encode()
+        )
         payload = json.load(answer["Payload"])
         assert "FunctionError" not in answer, payload
         return payload
@@ -82,6 +100,8 @@ class Seen:
     targets: list[dict[str, Any]] = field(default_factory=list)
     writers: list[str] = field(default_factory=list)
     after_failover: Any = None
+    answered: list[str] = field(default_factory=list)
+    kept: str = ""
     refused: str = ""
     layers: list[Layer] = field(default_factory=list)
     status: dict[str, str] = field(default_factory=dict)
@@ -91,10 +111,10 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    assert (OUTPUT / "function.zip").exists(), "Run make package first."
+    assert (OUTPUT / "function-examples-aurora.zip").exists(), "Run make package ENV=aurora first."
     tree = tmp_path_factory.mktemp("tree")
     for name in NAMES:
-        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*")
+        ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", "backend.tf")
         shutil.copytree(plans.ROOT / "examples" / name, tree / "examples" / name, ignore=ignored)
     for name in ("modules", "build"):
         (tree / name).symlink_to(plans.ROOT / name)
@@ -112,9 +132,15 @@ def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
     seen.layers, seen.status = _looked_at(prod)
     seen.targets = rds.describe_db_proxy_targets(DBProxyName=prod.outputs["proxy"])["Targets"]
     seen.writers.append(_writer(rds))
+    ask = _asking(prod)
+    seen.answered += [ask(SERVER), ask(SERVER, read_only=True)]
+    ask("INSERT INTO payments (key, cents) VALUES ('before', 1) RETURNING 1")
     rds.failover_db_cluster(DBClusterIdentifier="app-aurora")
     seen.writers.append(_writer(rds))
-    seen.after_failover = prod.invoke()
+    seen.kept = ask("DELETE FROM payments WHERE key = 'before' RETURNING key")
+    seen.answered += [ask(SERVER), ask(SERVER, read_only=True)]
+    stack.client("lambda").delete_function(FunctionName="asks")
+    seen.after_failover = prod.invoke(key="after"), prod.invoke(prefix="", fresh=True)
     try:
         rds.delete_db_cluster(DBClusterIdentifier="app-aurora", SkipFinalSnapshot=True)
     except rds.exceptions.ClientError as error:
@@ -134,6 +160,31 @@ def _story(stack: Stack, threads: ThreadPoolExecutor, seen: Seen) -> Seen:
     return seen
 
 
+def _asking(root: Root) -> Callable[..., str]:
+    """Make a function with all that the root's own has, except its code: it asks the database what it is told to."""
+    functions = root.stack.client("lambda")
+    own = functions.get_function_configuration(FunctionName=root.outputs["function_arn"])
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", ASKING)
+    functions.create_function(
+        FunctionName="asks",
+        Code={"ZipFile": code.getvalue()},
+        Layers=[layer["Arn"] for layer in own["Layers"]],
+        VpcConfig={name: own["VpcConfig"][name] for name in ("SubnetIds", "SecurityGroupIds")},
+        **{name: own[name] for name in ("Runtime", "Handler", "Role", "Timeout", "Environment")},
+    )
+
+    def ask(question: str, *, read_only: bool = False) -> str:
+        event = json.dumps({"question": question, "read_only": read_only})
+        answer = functions.invoke(FunctionName="asks", Payload=event)
+        payload = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, payload
+        return str(payload)
+
+    return ask
+
+
 def _looked_at(root: Root) -> tuple[list[Layer], dict[str, str]]:
     """What make doctor and make status say of a root, in a process that is led to the stack."""
     with pytest.MonkeyPatch.context() as patch:
@@ -151,10 +202,16 @@ def _writer(rds: Any) -> str:
     return str(writer)
 
 
+@pytest.mark.parametrize(("name", "who"), [("aurora", "reader"), ("aurora-dev", "writer")])
+def test_the_same_code_reads_from_a_reader_where_there_is_one(seen: Seen, name: str, who: str) -> None:
+    assert seen.roots[name].answer == {"payments": 0, "cents": 0, "answered_by": who}
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_function_reads_what_the_migration_wrote(seen: Seen, name: str) -> None:
-    assert seen.roots[name].answer["statusCode"] == 200
-    assert json.loads(seen.roots[name].answer["body"])
+def test_the_same_key_twice_is_one_payment_which_the_writer_knows_at_once(seen: Seen, name: str) -> None:
+    first = {"key": "once", "made": True, "answered_by": "writer"}
+    assert seen.roots[name].paid == [first, first | {"made": False}]
+    assert seen.roots[name].told == {"payments": 1, "cents": 100, "answered_by": "writer", "keys": {"once": 1}}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -198,7 +255,18 @@ def test_proxy_tracks_the_cluster_and_lists_its_instances(seen: Seen) -> None:
 
 def test_after_a_failover_another_instance_is_the_writer_and_the_function_goes_on(seen: Seen) -> None:
     assert sorted(seen.writers) == ["app-aurora-1", "app-aurora-2"]
-    assert seen.after_failover == seen.roots["aurora"].answer
+    paid, told = seen.after_failover
+    assert paid == {"key": "after", "made": True, "answered_by": "writer"}
+    assert told["keys"] == {"once": 1, "after": 1}
+
+
+def test_reads_are_answered_by_a_standby_and_a_failover_makes_it_the_writer(seen: Seen) -> None:
+    before, after = seen.writers
+    assert seen.answered == [f"{before} f", f"{after} t", f"{after} f", f"{before} t"]
+
+
+def test_a_row_written_before_the_failover_is_there_after_it(seen: Seen) -> None:
+    assert seen.kept == "before"
 
 
 def test_a_protected_cluster_is_not_deleted(seen: Seen) -> None:

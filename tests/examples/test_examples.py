@@ -77,7 +77,7 @@ def test_a_cluster_that_pauses_is_reached_directly_by_a_function_that_waits(auro
     [scaling] = aurora_dev["module.cluster.aws_rds_cluster.main"]["serverlessv2_scaling_configuration"]
     assert (scaling["min_capacity"], scaling["seconds_until_auto_pause"]) == (0, 600)
     assert not aurora_dev.of_type("aws_db_proxy")
-    assert aurora_dev["module.function.aws_lambda_function.main"]["timeout"] == 60  # it waits for 40
+    assert aurora_dev["module.function.aws_lambda_function.main"]["timeout"] == 75  # it waits for 60
 
 
 def test_a_service_goes_through_the_platform_s_proxy_as_its_own_user(orders: Plan) -> None:

@@ -66,7 +66,7 @@ class ByHand:
         )  # fmt: skip
 
     def administrator(self) -> Any:
-        return self.stack._servers[NAME].administrator("app")
+        return self.stack.databases.servers[NAME].administrator("app")
 
     def portrait(self) -> list[Any]:
         """The instance, its group, and the data that was there, as they are now."""

@@ -75,7 +75,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         seen.renamed = _invoke(stack, functions["powertools"], rename)
         for name in functions:
             seen.logs[name] = _log(stack, f"/aws/lambda/app-frameworks-{name}")
-        [proxy] = stack._proxies.values()
+        proxy = stack.proxies.listener(*stack.proxies.names())
         seen.pins, seen.clients = proxy.metrics().pins, proxy.metrics().client_connections
         seen.second_plan = root.terraform("plan", "-no-color")
         root.terraform("destroy", "-auto-approve")

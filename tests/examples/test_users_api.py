@@ -200,7 +200,7 @@ def test_what_is_no_http_request_is_answered_too(api: Api) -> None:
 def test_nothing_of_it_pins(api: Api, deployment: Deployment, variables: dict[str, str]) -> None:  # noqa: F811
     api("POST", "/users", {"name": "Unpinned"}, key="unpinned")
     api("GET", "/users")
-    sessions = deployment.stack._endpoints[variables["PGHOST"]].listener.sessions
+    sessions = deployment.stack.endpoints.get(variables["PGHOST"]).listener.sessions
     assert sessions
     assert [session.pinned for session in sessions if session.pinned is not None] == []
 

@@ -19,7 +19,7 @@ from botocore.config import Config
 from local.aws.account import Events, Instance, Proxy
 from local.aws.control_plane import ControlPlane
 from local.lambda_runtime.function import FunctionVersion, Invocation
-from local.rds_proxy.pool import TargetHealth
+from local.rds_proxy.server_connection import TargetHealth
 
 REGION = "us-east-1"
 

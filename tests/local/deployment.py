@@ -131,7 +131,7 @@ class Deployment:
         return str(done["VersionId"])
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
-        with self.stack._servers[self.name].administrator("app") as cursor:
+        with self.stack.databases.servers[self.name].administrator("app") as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
 

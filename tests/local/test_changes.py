@@ -13,7 +13,7 @@ from .deployment import Deployment
 def test_proxy_learns_of_max_connections_when_the_server_has_restarted(deployment: Deployment) -> None:
     rds = deployment.client("rds")
     deployment.make_proxy()
-    proxy = deployment.stack._proxies["app"]
+    proxy = deployment.stack.proxies.listener("app")
     family = {"DBParameterGroupFamily": "postgres17", "Description": "test"}
     rds.create_db_parameter_group(DBParameterGroupName="app", **family)
     parameter = {"ParameterName": "max_connections", "ParameterValue": "50", "ApplyMethod": "pending-reboot"}

@@ -239,7 +239,7 @@ def made(deployment: Deployment, name: str, code: str, *actions: str, dead_lette
 
 
 def test_the_processors_share_is_of_the_time_since_the_last_minute(deployment: Deployment) -> None:
-    instance = deployment.stack._instances["app"]
+    instance = deployment.stack.databases.instances["app"]
     metrics, processors = InstanceMetrics(), os.cpu_count() or 1
 
     def share(up: float, cpu: float | None) -> float:

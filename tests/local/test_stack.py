@@ -64,7 +64,7 @@ def register_again(deployment: Deployment) -> None:
 def test_until_its_target_is_available_a_proxy_has_no_connection_to_lend(
     stack: Stack, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "target_delay_seconds", 3600)
+    monkeypatch.setattr(stack.proxies, "target_delay_seconds", 3600)
     function = deployment.make_function("through", {**deployment.make_proxy(), "PGCONNECT_TIMEOUT": "2"})
     with pytest.raises(RuntimeError, match="timeout expired"):
         deployment.invoke(function)
@@ -73,7 +73,7 @@ def test_until_its_target_is_available_a_proxy_has_no_connection_to_lend(
 def test_a_target_passes_through_the_states_of_aws_and_needs_no_client_to(
     stack: Stack, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "target_delay_seconds", 5)  # a busy machine shall not miss one
+    monkeypatch.setattr(stack.proxies, "target_delay_seconds", 5)  # a busy machine shall not miss one
     register_again(deployment)
     assert settled(deployment) == [
         ("REGISTERING", None),
@@ -100,14 +100,14 @@ def test_a_snapshot_and_its_copy_hold_the_data(stack: Stack, deployment: Deploym
     rds: Any = deployment.client("rds")
 
     def rows(name: str) -> list[tuple[Any, ...]]:
-        with stack._servers[name].administrator("app") as cursor:
+        with stack.databases.servers[name].administrator("app") as cursor:
             cursor.execute("SELECT what FROM kept")
             return list(cursor.fetchall())
 
-    with stack._servers["app"].administrator("app") as cursor:
+    with stack.databases.servers["app"].administrator("app") as cursor:
         cursor.execute("CREATE TABLE kept AS SELECT 'before' AS what")
     rds.create_db_snapshot(DBInstanceIdentifier="app", DBSnapshotIdentifier="first")
-    with stack._servers["app"].administrator("app") as cursor:
+    with stack.databases.servers["app"].administrator("app") as cursor:
         cursor.execute("UPDATE kept SET what = 'after'")
     rds.copy_db_snapshot(SourceDBSnapshotIdentifier="first", TargetDBSnapshotIdentifier="second")
     rds.delete_db_snapshot(DBSnapshotIdentifier="first")

@@ -79,7 +79,7 @@ class Database:
         return [change["address"] for change in changes if change["change"]["actions"] != ["no-op"]]
 
     def max_connections(self) -> int:
-        with self.stack._servers["app"].administrator() as cursor:
+        with self.stack.databases.servers["app"].administrator() as cursor:
             cursor.execute("SHOW max_connections")
             [value] = cursor.fetchone() or [0]
             return int(value)

@@ -50,7 +50,7 @@ class Way:
             TargetGroupName="default",
             ConnectionPoolConfig={"MaxIdleConnectionsPercent": 10, "ConnectionBorrowTimeout": BORROW_SECONDS},
         )
-        pool = stack._proxies["app"].pool
+        pool = stack.proxies.listener("app").pool
         pool.settings = replace(pool.settings, idle_seconds=2)  # RDS Proxy's 5 minutes
         self.function = self.deployment.make_function("app", self._variables)
         self.cloudwatch: Any = self.deployment.client("cloudwatch")

@@ -37,10 +37,10 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
         _write(root, _made_by_hand(stack))
         plans.terraform(root, "get")
         before = plans.plan_folder(root)
-        with stack._servers[NAME].administrator("shop") as cursor:
+        with stack.databases.servers[NAME].administrator("shop") as cursor:
             cursor.execute("CREATE TABLE orders AS SELECT 7 AS id")
         plans.terraform(root, "apply", "plan", input=False)
-        with stack._servers[NAME].administrator("shop") as cursor:
+        with stack.databases.servers[NAME].administrator("shop") as cursor:
             cursor.execute("TABLE orders")
             rows = cursor.fetchall()
         [instance] = stack.client("rds").describe_db_instances()["DBInstances"]

@@ -87,30 +87,31 @@ def test_the_same_name_is_not_refused(made_as_app: Path) -> None:
 @pytest.fixture(scope="module")
 def two_regions() -> dict[str, str]:
     """The names of all roles, applied by the same modules under the same name in two regions of one account."""
-    long = "a" * 40
-    folder = plans.calls_root(
-        {f"{module}_{side}": (module, {"name": long}) for module in WITH_A_ROLE for side in ("east", "west")}
-    )
+    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans.control_plane()}):
+        east = _names_of_roles("us-east-1", "use1")
+        west = _names_of_roles("eu-west-1", "euw1")
+    return {
+        f"{region}.{address}": name for region, names in (("east", east), ("west", west)) for address, name in names
+    }
+
+
+def _names_of_roles(region: str, zone: str) -> list[tuple[str, str]]:
+    """Apply the role of each module in one region, all with the same long name."""
+    folder = plans.calls_root({module: (module, {"name": "a" * 40}) for module in WITH_A_ROLE})
     root = json.loads((folder / "main.tf.json").read_text())
-    provider = root["provider"]["aws"]
-    root["provider"]["aws"] = [provider, {**provider, "region": "eu-west-1", "alias": "west"}]
-    for name, call in root["module"].items():
-        if name.endswith("west"):
-            call["providers"] = {"aws": "aws.west"}
-            if name.startswith("network"):
-                call["zone_ids"] = ["euw1-az1", "euw1-az2"]
+    root["provider"]["aws"]["region"] = region
+    root["module"]["network"]["zone_ids"] = [f"{zone}-az1", f"{zone}-az2"]
     (folder / "main.tf.json").write_text(json.dumps(root))
     roles = {"network": "flow_logs", "database": "monitoring", "cluster": "monitoring"}
-    targets = [f"module.{call}.aws_iam_role.{roles.get(call.split('_')[0], 'main')}" for call in root["module"]]
-    with patch.dict(os.environ, {"AWS_ENDPOINT_URL": plans.control_plane()}):
-        plans.terraform_alone(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
-        state = json.loads(plans.terraform(folder, "show", json=plans.IsFlagged))
-    return {
-        resource["address"]: resource["values"]["name"]
+    targets = [f"module.{module}.aws_iam_role.{roles.get(module, 'main')}" for module in WITH_A_ROLE]
+    plans.terraform(folder, "apply", auto_approve=plans.IsFlagged, input=False, target=targets)
+    state = json.loads(plans.terraform(folder, "show", json=plans.IsFlagged))
+    return [
+        (resource["address"], resource["values"]["name"])
         for module in state["values"]["root_module"]["child_modules"]
         for resource in module["resources"]
         if resource["type"] == "aws_iam_role"
-    }
+    ]
 
 
 def test_the_same_environment_stands_in_two_regions_of_an_account(two_regions: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from local.rds_proxy.pool import TargetHealth
+from local.rds_proxy.server_connection import TargetHealth
 from tests.local.account import Account, Recorder
 from tools.await_target import IN_PLAIN_WORDS, NotAvailableError, _waits_for, await_target, main
 

@@ -6,6 +6,7 @@ as soon as moto has it by itself: then delete it here.
 
 from local.aws.corrections import (
     alarms,
+    autoscaling,
     clusters,
     dashboards,
     event_sources,
@@ -33,6 +34,7 @@ _ROOMS = (
     instances,
     parameters,
     clusters,
+    autoscaling,
     proxies,
     network,
     functions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import string
 from typing import Any
 
@@ -19,11 +20,15 @@ from local.aws.moto import Method, Moto, random_id
 # Aurora's default up to version 16 is 0 (Aurora user guide, aurorapostgresql-security); RDS's is 1 (parameters.py).
 _FORCES_TLS_FROM = 17
 
+_MEMBERS_GROUP = "db_instance_parameter_group_name"
+
 
 def correct(moto: Moto) -> None:
     """Apply the corrections of this room."""
     clusters_are_made_as_asked(moto)
+    multi_az_clusters_have_three_instances(moto)
     clusters_keep_what_they_were_given(moto)
+    upgrades_bring_their_groups(moto)
     provisioned_clusters_have_no_scaling_of_the_first_kind(moto)
     deletion_asks_for_a_snapshot_or_a_waiver(moto)
     failover_needs_a_member(moto)
@@ -35,30 +40,34 @@ def correct(moto: Moto) -> None:
 
 def family(cluster: Any) -> str:
     """Return the family of groups that a cluster takes."""
-    engine = "aurora-postgresql" if cluster.engine == "aurora-postgresql" else "postgres"
-    return f"{engine}{cluster.engine_version.split('.', maxsplit=1)[0]}"
+    return parameters.family(cluster.engine_version, cluster.engine)
 
 
-def in_force(cluster: Any) -> dict[str, str]:
-    """Return the parameters that a cluster's servers run with, as far as the stack reads them."""
-    given: dict[str, str] = dict(cluster.__dict__.get("parameters_in_force", {}))
+def in_force(cluster: Any, member: Any = None) -> dict[str, str]:
+    """Return the parameters that a member runs with, as far as the stack reads them; else those of the writer."""
+    server = member or cluster.writer
+    given = _given_to(cluster) if server is None else dict(server.cluster_parameters)
     if scaling := cluster.serverless_v2_scaling_configuration:
         given.setdefault("max_connections", str(_connections(scaling)))
-    if cluster.engine == "aurora-postgresql" and int(cluster.engine_version.split(".")[0]) < _FORCES_TLS_FROM:
+    if cluster.engine == "aurora-postgresql" and _major(cluster.engine_version) < _FORCES_TLS_FROM:
         given.setdefault("rds.force_ssl", "0")
     return given
 
 
-def restart(cluster: Any) -> None:
-    """Let the servers take every parameter of their group, as each start does."""
-    group = cluster.backend.db_cluster_parameter_groups.get(cluster.parameter_group)
-    cluster.parameters_in_force = _given(group) if group else {}
+def restart(member: Any) -> None:
+    """Let a server take every parameter of its cluster's group, as each start does."""
+    member.cluster_parameters = _given_to(member.cluster)
 
 
 def _connections(scaling: Any) -> int:
     """What Aurora computes from the largest capacity (Aurora user guide, aurora-serverless-v2-setting-capacity)."""
     least, most = float(scaling.get("min_capacity") or 0), float(scaling.get("max_capacity") or 1)
     return min(2000 if least < 1 else 5000, math.floor(211.43 * most - 22.4))
+
+
+def _given_to(cluster: Any) -> dict[str, str]:
+    group = cluster.backend.db_cluster_parameter_groups.get(cluster.parameter_group)
+    return _given(group) if group else {}
 
 
 def _given(group: Any) -> dict[str, str]:
@@ -97,7 +106,6 @@ def clusters_are_made_as_asked(moto: Moto) -> None:
                 f"cannot be used for this instance. Please use one with DBParameterGroupFamily {family(self)}"
             )
             raise InvalidParameterCombination(message)
-        restart(self)
 
     @moto.around(DBInstanceClustered, "__init__")
     def join(original: Method, self: Any, **kwargs: Any) -> None:
@@ -108,11 +116,43 @@ def clusters_are_made_as_asked(moto: Moto) -> None:
             kwargs["port"] = cluster.port
             self.cluster = cluster  # its groups are asked for before moto sets it
         original(self, **kwargs)
+        restart(self)
 
     def default_group(member: Any) -> tuple[str, str]:
         return family(member.cluster), f"default.{family(member.cluster)}"
 
     moto.set(DBInstanceClustered, "default_db_parameter_group_details", default_group)
+
+
+def multi_az_clusters_have_three_instances(moto: Moto) -> None:
+    """CreateDBCluster with engine postgres makes a writer and two readers, in three zones; DeleteDBCluster ends them.
+
+    RDS user guide, multi-az-db-clusters-concepts. That they are named NAME-instance-1 to 3 is an assumption.
+    """
+
+    @moto.around(RDSBackend, "create_db_cluster")
+    def create(original: Method, self: Any, kwargs: Any) -> Any:
+        cluster = original(self, kwargs)
+        if cluster.engine == "postgres":
+            for number, zone in enumerate(cluster.availability_zones[:3], 1):
+                member = {
+                    "db_instance_identifier": f"{cluster.db_cluster_identifier}-instance-{number}",
+                    "db_cluster_identifier": cluster.db_cluster_identifier,
+                    "db_instance_class": cluster.db_cluster_instance_class,
+                    "engine": "postgres",
+                    "availability_zone": zone,
+                    "db_subnet_group_name": kwargs.get("db_subnet_group_name"),
+                }
+                self.create_db_instance(member)
+        return cluster
+
+    @moto.around(RDSBackend, "delete_db_cluster")
+    def delete(original: Method, self: Any, cluster_identifier: str, *args: Any, **kwargs: Any) -> Any:
+        cluster = self.clusters.get(cluster_identifier)
+        if cluster is not None and cluster.engine == "postgres" and not cluster.deletion_protection:
+            for member in cluster.members:
+                self.delete_db_instance(member.db_instance_identifier, skip_final_snapshot=True)
+        return original(self, cluster_identifier, *args, **kwargs)
 
 
 def clusters_keep_what_they_were_given(moto: Moto) -> None:
@@ -146,6 +186,50 @@ def clusters_keep_what_they_were_given(moto: Moto) -> None:
         return original(self, given)
 
 
+def upgrades_bring_their_groups(moto: Moto) -> None:
+    """A major upgrade must be allowed, goes up, brings groups of the new family, and restarts every member.
+
+    API reference, ModifyDBCluster (EngineVersion, AllowMajorVersionUpgrade, DBClusterParameterGroupName,
+    DBInstanceParameterGroupName). The words are those for an instance (instances.py), and those that the provider
+    looks for to leave the instances' group out.
+    """
+
+    def check(name: str, found: str, wanted: str) -> None:
+        if found != wanted:
+            message = (
+                f"The parameter group {name} with DBParameterGroupFamily {found} can't be used for this instance. "
+                f"Use a parameter group with DBParameterGroupFamily {wanted}."
+            )
+            raise InvalidParameterCombination(message)
+
+    @moto.around(RDSBackend, "modify_db_cluster")
+    def modify(original: Method, self: Any, kwargs: Any) -> Any:
+        given = dict(kwargs)
+        cluster, members_group = self.clusters[given["db_cluster_identifier"]], given.pop(_MEMBERS_GROUP, None)
+        old, asked = cluster.engine_version, given.get("engine_version") or cluster.engine_version
+        name = given.get("db_cluster_parameter_group_name") or cluster.parameter_group
+        wanted = parameters.family(asked, cluster.engine)
+        if _major(asked) < _major(old):
+            raise InvalidParameterCombination(f"Cannot upgrade {cluster.engine} from {old} to {asked}")
+        upgraded = _major(asked) > _major(old)
+        if upgraded and not given.get("allow_major_version_upgrade"):
+            message = "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version."
+            raise InvalidParameterCombination(message)
+        if members_group and not upgraded:
+            message = "db-instance-parameter-group-name can only be specified for a major version upgrade."
+            raise InvalidParameterCombination(message)
+        if group := self.db_cluster_parameter_groups.get(name):
+            check(name, group.db_parameter_group_family, wanted)
+        if members_group and (group := self.db_parameter_groups.get(members_group)):
+            check(members_group, group.family, wanted)
+        answer = original(self, given)
+        if upgraded:
+            for member in cluster.members:
+                member.db_parameter_group_name = members_group or member.db_parameter_group_name
+                restart(member)
+        return answer
+
+
 def provisioned_clusters_have_no_scaling_of_the_first_kind(moto: Moto) -> None:
     """ScalingConfigurationInfo is of engine mode serverless alone (API reference, DBCluster)."""
     described = DBCluster.scaling_configuration_info
@@ -168,7 +252,10 @@ def deletion_asks_for_a_snapshot_or_a_waiver(moto: Moto) -> None:
 
 
 def failover_needs_a_member(moto: Moto) -> None:
-    """FailoverDBCluster takes a reader of this cluster only (API reference: TargetDBInstanceIdentifier)."""
+    """FailoverDBCluster takes a reader of this cluster only, without one that of the lowest tier.
+
+    API reference, TargetDBInstanceIdentifier; Aurora user guide, "Fault tolerance for an Aurora DB cluster".
+    """
 
     @moto.around(RDSBackend, "failover_db_cluster")
     def failover(
@@ -178,22 +265,29 @@ def failover_needs_a_member(moto: Moto) -> None:
         if target is not None and getattr(target, "db_cluster_identifier", None) != db_cluster_identifier:
             message = f"Cannot find target instance: {target_db_instance_identifier}"
             raise RDSClientError("InvalidParameterValue", message)
+        if target is None and (cluster := self.clusters.get(db_cluster_identifier)):
+            readers = [member for member in cluster.members if not member.is_cluster_writer]
+            chosen = min(readers, key=lambda reader: int(reader.promotion_tier), default=None)
+            target_db_instance_identifier = chosen and chosen.db_instance_identifier
         return original(self, db_cluster_identifier, target_db_instance_identifier)
 
 
 def members_tell_whether_they_read_their_group(moto: Moto) -> None:
     """DBClusterParameterGroupStatus of a member is pending-reboot until it restarts with the parameters of its group.
 
-    API reference, DBClusterMember; Aurora user guide, USER_WorkingWithParamGroups. One server stands for all members,
-    so that here they all read it at once.
+    API reference, DBClusterMember; Aurora user guide, USER_WorkingWithParamGroups.
     """
     described = DBCluster.db_cluster_members
 
+    def status(cluster: Any, identifier: str) -> str:
+        read = cluster.backend.databases[identifier].cluster_parameters
+        return "in-sync" if read == _given_to(cluster) else "pending-reboot"
+
     def members(self: Any) -> list[dict[str, Any]]:
-        group = self.backend.db_cluster_parameter_groups.get(self.parameter_group)
-        read = (_given(group) if group else {}) == self.__dict__.get("parameters_in_force", {})
-        status = "in-sync" if read else "pending-reboot"
-        return [{**member, "DBClusterParameterGroupStatus": status} for member in described.__get__(self)]
+        return [
+            {**member, "DBClusterParameterGroupStatus": status(self, member["DBInstanceIdentifier"])}
+            for member in described.__get__(self)
+        ]
 
     moto.set(DBCluster, "db_cluster_members", property(members))
 
@@ -257,21 +351,43 @@ def groups_in_use_are_not_deleted(moto: Moto) -> None:
 def snapshots_can_be_restored(moto: Moto) -> None:
     """A restored cluster keeps data, master user and key of its snapshot, and no managed secret unless told to.
 
-    API reference, RestoreDBClusterFromSnapshot. moto fails on a cluster whose password RDS manages.
+    A snapshot of an instance can be restored too, by its ARN only, to the same or a later major version. API reference,
+    RestoreDBClusterFromSnapshot (SnapshotIdentifier, EngineVersion); moto fails where RDS manages the password.
     """
 
     @moto.around(RDSBackend, "restore_db_cluster_from_snapshot")
     def restore(_: Method, self: Any, from_snapshot_id: str, overrides: Any) -> Any:
-        snapshot = self.describe_db_cluster_snapshots(
-            db_cluster_identifier=None, db_snapshot_identifier=from_snapshot_id
-        )[0]
-        source = snapshot.cluster
-        kept = {name: getattr(source, name) for name in ("engine", "engine_version", "master_username", "port")}
-        kept |= {"storage_encrypted": source.storage_encrypted, "kms_key_id": source.kms_key_id}
-        kept |= {"database_name": source.database_name, "content": getattr(snapshot, "content", None)}
-        password = random_id(28, string.ascii_letters)
         given = {name: value for name, value in dict(overrides).items() if value not in (None, "", [])}
-        return self.create_db_cluster({**kept, "master_user_password": password, **given})
+        snapshot = _snapshot_of_instance(self, from_snapshot_id)
+        if snapshot is None:
+            snapshot = self.describe_db_cluster_snapshots(
+                db_cluster_identifier=None, db_snapshot_identifier=from_snapshot_id
+            )[0]
+            source = snapshot.cluster
+            kept = {name: getattr(source, name) for name in ("engine", "engine_version", "database_name")}
+        else:
+            source = snapshot.database
+            kept = {"engine_version": source.engine_version, "database_name": source.db_name}
+        kept |= {name: getattr(source, name) for name in ("master_username", "port", "storage_encrypted", "kms_key_id")}
+        if (asked := given.get("engine_version")) and _major(asked) < _major(source.engine_version):
+            message = f"Cannot restore a snapshot of version {source.engine_version} to version {asked}."
+            raise InvalidParameterCombination(message)
+        content = getattr(snapshot, "content", None)
+        password = random_id(28, string.ascii_letters)
+        cluster = self.create_db_cluster({**kept, "content": content, "master_user_password": password, **given})
+        if not hasattr(cluster, "master_user_secret"):
+            cluster._master_user_password = ""  # the snapshot's, which nobody knows here
+        return cluster
+
+
+def _snapshot_of_instance(backend: Any, identifier: str) -> Any:
+    """Return the snapshot of an instance that an ARN names; None where it is no such ARN."""
+    found = re.fullmatch(r"arn:[^:]+:rds:[^:]+:[0-9]+:snapshot:(.+)", identifier)
+    return backend.describe_db_snapshots(None, db_snapshot_identifier=found[1])[0] if found else None
+
+
+def _major(version: str) -> int:
+    return int(version.split(".", maxsplit=1)[0])
 
 
 def _announce(group: Any, changed: Any) -> None:
@@ -280,7 +396,6 @@ def _announce(group: Any, changed: Any) -> None:
     given = _given(group)
     for cluster in group.backend.clusters.values():
         if cluster.parameter_group == group.name:
-            for name in names:
-                cluster.parameters_in_force.pop(name, None)
-                if name in given:
-                    cluster.parameters_in_force[name] = given[name]
+            for member in cluster.members:
+                kept = {name: value for name, value in member.cluster_parameters.items() if name not in names}
+                member.cluster_parameters = kept | {name: given[name] for name in names & given.keys()}

@@ -213,11 +213,12 @@ def upgrades_need_a_group_of_the_new_family(moto: Moto) -> None:
     hashicorp/terraform#8471, aws/aws-cli#5939 and mattermost/mattermost-load-test-ng#707; the downgrade's is not known.
     """
 
-    def check_family(group: Any, version: str) -> None:
-        if group.family != parameters.family(version):
+    def check_family(group: Any, version: str, engine: str) -> None:
+        family = parameters.family(version, engine)
+        if group.family != family:
             raise InvalidParameterCombination(
                 f"The parameter group {group.name} with DBParameterGroupFamily {group.family} can't be used for this "
-                f"instance. Use a parameter group with DBParameterGroupFamily {parameters.family(version)}."
+                f"instance. Use a parameter group with DBParameterGroupFamily {family}."
             )
 
     def group(backend: Any, name: str) -> Any:
@@ -229,7 +230,7 @@ def upgrades_need_a_group_of_the_new_family(moto: Moto) -> None:
     def create(original: Method, self: Any, db_kwargs: Any) -> Any:
         name, version = db_kwargs.get("db_parameter_group_name"), db_kwargs.get("engine_version")
         if name and version and not name.startswith("default."):
-            check_family(group(self, name), version)
+            check_family(group(self, name), version, db_kwargs["engine"])
         return original(self, db_kwargs)
 
     @moto.around(RDSBackend, "modify_db_instance")
@@ -253,7 +254,7 @@ def upgrades_need_a_group_of_the_new_family(moto: Moto) -> None:
                     "DB instance parameter group, either default or custom, for the engine version upgrade."
                 )
         if name and not name.startswith("default."):
-            check_family(group(self, name), target)
+            check_family(group(self, name), target, database.engine)
         return original(self, db_instance_identifier, db_kwargs)
 
 

@@ -66,9 +66,9 @@ def correct(moto: Moto) -> None:
     groups_in_use_are_not_deleted(moto)
 
 
-def family(engine_version: str) -> str:
+def family(engine_version: str, engine: str = "postgres") -> str:
     """Return the family of groups that a version takes."""
-    return f"postgres{engine_version.split('.', maxsplit=1)[0]}"
+    return f"{engine}{engine_version.split('.', maxsplit=1)[0]}"
 
 
 def in_force(database: Any) -> dict[str, str]:

@@ -62,10 +62,7 @@ def proxies_can_be_modified(moto: Moto) -> None:
 
 def proxies_have_further_endpoints(moto: Moto) -> None:
     """A proxy takes endpoints beside its default one. READ_ONLY is refused where the target is an instance."""
-
-    def endpoints(backend: Any) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = backend.__dict__.setdefault("db_proxy_endpoints", {})
-        return found
+    endpoints = _endpoints
 
     def tags(backend: Any) -> dict[str, TaggingMixin]:
         found: dict[str, TaggingMixin] = backend.__dict__.setdefault("db_proxy_endpoint_tags", {})
@@ -128,6 +125,23 @@ def proxies_have_further_endpoints(moto: Moto) -> None:
         deleted = endpoint(self.backend, self.params["DBProxyEndpointName"])
         del endpoints(self.backend)[deleted["DBProxyEndpointName"]]
         return ActionResult({"DBProxyEndpoint": {**deleted, "Status": "deleting"}})
+
+    @moto.around(RDSBackend, "delete_db_proxy")
+    def delete_proxy(original: Method, self: Any, proxy_name: str) -> Any:
+        deleted = original(self, proxy_name)
+        for found in [found for found in endpoints(self).values() if found["DBProxyName"] == proxy_name]:
+            del endpoints(self)[found["DBProxyEndpointName"]]
+        return deleted
+
+
+def further_endpoints(proxy: Any) -> list[dict[str, Any]]:
+    """Return what a proxy has beside its default endpoint, as the API describes it."""
+    return [found for found in list(_endpoints(proxy.backend).values()) if found["DBProxyName"] == proxy.db_proxy_name]
+
+
+def _endpoints(backend: Any) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = backend.__dict__.setdefault("db_proxy_endpoints", {})
+    return found
 
 
 class _Tagged(TaggingMixin):

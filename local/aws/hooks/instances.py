@@ -65,7 +65,7 @@ def hook(moto: Moto, events: Events) -> None:
         def restart() -> None:
             try:
                 if is_member(database):
-                    clusters.restart(events, database.cluster)
+                    clusters.restart(events, database)
                 else:
                     parameters.restart(database)
                     events.instance_restarted(instance_of(database))

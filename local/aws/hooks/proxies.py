@@ -6,6 +6,7 @@ from typing import Any
 
 from moto.rds.exceptions import DBClusterNotFoundError, DBInstanceNotFoundError, RDSClientError
 from moto.rds.models import DBProxyTarget, RDSBackend
+from moto.rds.responses import RDSResponse
 
 from local.aws.account import Events, proxy_of
 from local.aws.moto import Method, Moto
@@ -60,6 +61,15 @@ def hook(moto: Moto, events: Events) -> None:
         deleted = original(self, proxy_name)
         events.proxy_deleted(view)
         return deleted
+
+    for action in ("create_db_proxy_endpoint", "modify_db_proxy_endpoint", "delete_db_proxy_endpoint"):
+
+        @moto.around(RDSResponse, action)
+        def change_endpoint(original: Method, self: Any) -> Any:
+            answer = original(self)
+            name = answer.result["DBProxyEndpoint"]["DBProxyName"]
+            changed(self.backend, name, had_target=False)
+            return answer
 
     def health(target: Any) -> dict[str, str]:
         group = next(

@@ -8,6 +8,10 @@ import pytest
 from bootstrap.errors import BootstrapError, RoleError
 from psycopg2 import extensions
 
+from .conftest import on_every_version
+
+pytestmark = on_every_version
+
 # As a person left it: tables of two owners, with rows, keys, rules and code of every kind that has an owner.
 _LEGACY = """
 CREATE ROLE {legacy} LOGIN; CREATE ROLE {clerk} LOGIN; CREATE ROLE {reader} LOGIN;

@@ -6,6 +6,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from .conftest import on_every_version
+
+pytestmark = on_every_version
+
 
 def test_application_reads_users_without_naming_the_schema(target: Any) -> None:
     answer = target.invoke()

@@ -13,11 +13,6 @@ import pytest
 from bootstrap import secret_store
 from psycopg2 import extensions
 
-from .conftest import NEWEST
-
-# One version will do: what may be interrupted is the function's doing, not the server's.
-pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
-
 MIGRATIONS = {
     "0002_orders.sql": "CREATE TABLE orders (id serial, what text);\nINSERT INTO orders (what) VALUES ('tea');",
     "0003_index.sql": "-- transaction: none\nCREATE INDEX CONCURRENTLY IF NOT EXISTS orders_what ON orders (what);",

@@ -2,13 +2,7 @@
 
 from typing import Any
 
-import pytest
-
 from tests.docs import pages
-
-from .conftest import NEWEST
-
-pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 
 def test_migrations_of_the_pages_apply(target: Any) -> None:

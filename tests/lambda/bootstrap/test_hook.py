@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from bootstrap.errors import HistoryError, MigrationError
 
-from .conftest import FOLDER, MASTER, NEWEST
+from .conftest import FOLDER, MASTER
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "migrations"
 INVOKE = """
@@ -47,9 +47,6 @@ class Migration(migrations.Migration):
     dependencies = [("shop", "{previous}")]
     operations = [{body}]
 """
-
-
-on_one_server = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,6 @@ def ledger(target: Any) -> list[str]:
     return [name for (name,) in target.inspect(f"SELECT name FROM bootstrap.{target.schema} ORDER BY applied_at")]
 
 
-@on_one_server
 def test_a_tool_s_revisions_are_applied_as_files_are(tool: Tool) -> None:
     """The plan and both applies are one process, which Lambda may use again."""
     target, last = tool.target, tool.revisions[-1].rpartition(".")[2]
@@ -174,7 +170,6 @@ def test_a_tool_s_revisions_are_applied_as_files_are(tool: Tool) -> None:
     assert len(target.query(f"SELECT * FROM {tool.history}")) == (1 if tool.name == "alembic" else 5)
 
 
-@on_one_server
 def test_one_that_waits_takes_over_from_one_that_is_killed(tool: Tool) -> None:
     """The record is lost too, as where a schema is adopted: what the tool itself has applied does not run again."""
     target, last = tool.target, tool.revisions[-1].rpartition(".")[2]
@@ -197,7 +192,6 @@ def test_one_that_waits_takes_over_from_one_that_is_killed(tool: Tool) -> None:
     assert answer["migrations"] == ledger(target) == [*tool.revisions, tool.called("0003_slow")]
 
 
-@on_one_server
 @pytest.mark.parametrize("tool", ["alembic"], indirect=True)
 def test_what_runs_outside_a_transaction_is_refused_and_keeps_nothing(tool: Tool) -> None:
     path = tool.target.migrations / "versions" / "0003_index.py"
@@ -216,7 +210,6 @@ def test_what_runs_outside_a_transaction_is_refused_and_keeps_nothing(tool: Tool
     assert ledger(tool.target) == tool.revisions
 
 
-@on_one_server
 def test_a_hook_gets_the_login_of_migrations_and_never_the_master_s(
     target: Any, hook: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,7 +234,6 @@ def test_a_hook_gets_the_login_of_migrations_and_never_the_master_s(
     assert target.inspect("SELECT to_regclass(%s)", f"{target.schema}.undone") == [(None,)]
 
 
-@on_one_server
 def test_what_a_tool_commits_is_kept_only_with_its_record(target: Any, hook: Callable[[str], None]) -> None:
     hook(
         "def revisions(): return ['one']\n"
@@ -256,7 +248,6 @@ def test_what_a_tool_commits_is_kept_only_with_its_record(target: Any, hook: Cal
     assert ledger(target) == []
 
 
-@on_one_server
 @pytest.mark.parametrize(
     ("text", "said"),
     [

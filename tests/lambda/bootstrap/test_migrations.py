@@ -7,10 +7,6 @@ from typing import Any
 import pytest
 from bootstrap import migration_files, migrator
 
-from .conftest import NEWEST
-
-pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
-
 
 def refused(target: Any, kind: str, words: str) -> None:
     with pytest.raises(Exception, match=words) as refusal:

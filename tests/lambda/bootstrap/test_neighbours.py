@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import on_every_version
+
 
 def refused(target: Any, words: str, **environment: str) -> None:
     with pytest.raises(Exception, match=words) as refusal:
@@ -12,6 +14,7 @@ def refused(target: Any, words: str, **environment: str) -> None:
     assert type(refusal.value).__name__ in ("RoleError", "SchemaTakenError")
 
 
+@on_every_version
 def test_two_applications_live_side_by_side(target: Any, neighbour: Any) -> None:
     assert target.invoke()["migrations"] == ["0001_users.sql"]
     assert neighbour.invoke()["migrations"] == ["0001_orders.sql"]
@@ -37,6 +40,7 @@ def test_a_user_of_another_application_is_refused_by_name(target: Any, neighbour
     assert neighbour.inspect("SELECT 1 FROM pg_namespace WHERE nspname = %s", neighbour.schema) == []
 
 
+@on_every_version
 def test_a_role_that_a_person_made_is_never_adopted(target: Any) -> None:
     target.inspect(f"CREATE ROLE {target.user} LOGIN CREATEDB PASSWORD 'a person''s'")
     refused(target, "To hand the role over")
@@ -49,6 +53,7 @@ def test_a_role_that_a_person_made_is_never_adopted(target: Any) -> None:
     target.connect().close()
 
 
+@on_every_version
 def test_a_further_user_that_a_person_made_is_neither_adopted_nor_dropped(target: Any) -> None:
     person = f"{target.user}_person"
     target.inspect(f"CREATE ROLE {person} LOGIN")
@@ -121,6 +126,7 @@ def test_the_same_schema_and_user_of_another_function_are_refused_and_the_first_
     assert target.invoke()["passwords"] == []
 
 
+@on_every_version
 def test_the_schema_of_a_function_that_is_gone_can_be_handed_over(target: Any) -> None:
     target.invoke()
     with pytest.raises(Exception, match="gone for good") as refusal:

@@ -11,6 +11,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from .conftest import on_every_version
+
+pytestmark = on_every_version
+
 # What a trap tries, in every way that a session may change whom it acts as.
 _TRAP = """
 CREATE TABLE seen (trap text, way text, who name, session name);

@@ -11,12 +11,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import NEWEST
-
 FOLDER = Path(__file__).parents[3] / "lambda" / "bootstrap"
 INVOKE = "import json; from bootstrap import handler; print(json.dumps(handler.handler({'action': 'apply'}, None)))"
-
-pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
 
 
 @pytest.fixture

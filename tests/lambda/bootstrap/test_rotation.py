@@ -9,10 +9,6 @@ import psycopg2
 import pytest
 from bootstrap import rotation, secret_store
 
-from .conftest import NEWEST
-
-pytestmark = pytest.mark.parametrize("server", [NEWEST], indirect=True, ids=["postgres"])
-
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 

@@ -12,6 +12,8 @@ import pytest
 from psycopg2 import OperationalError
 from psycopg2.errors import InsufficientPrivilege, QueryCanceled, UndefinedTable
 
+from .conftest import on_every_version
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -27,6 +29,7 @@ def further(**users: dict[str, Any]) -> dict[str, str]:
     return {"FURTHER_USERS": json.dumps(users)}
 
 
+@on_every_version
 def test_application_user_has_no_power_of_its_own(target: Any) -> None:
     target.invoke()
 
@@ -40,6 +43,7 @@ def test_application_user_has_no_power_of_its_own(target: Any) -> None:
     assert target.inspect(owned, target.user) == [(0,)]
 
 
+@on_every_version
 def test_application_user_reads_and_writes_but_makes_nothing(target: Any) -> None:
     target.invoke()
 
@@ -73,6 +77,7 @@ def test_what_the_master_user_may_not_change_is_told(target: Any) -> None:
     assert target.inspect("SELECT 1 FROM pg_roles WHERE rolname = %s", target.user) == []
 
 
+@on_every_version
 def test_new_tables_and_sequences_are_reachable_at_once(target: Any) -> None:
     target.invoke()
     target.write("0002_orders.sql", "CREATE TABLE orders (id serial, what text); CREATE VIEW open AS TABLE orders;")
@@ -91,6 +96,7 @@ def test_what_a_migration_revoked_stays_revoked(target: Any) -> None:
         target.query("DELETE FROM audit")
 
 
+@on_every_version
 def test_settings_are_the_roles_own(target: Any) -> None:
     target.invoke(APPLICATION_SETTINGS='{"statement_timeout": "200ms", "work_mem": "5MB"}')
 
@@ -126,6 +132,7 @@ def test_settings_are_compared_as_the_server_keeps_them(target: Any, settings: d
     assert target.invoke(APPLICATION_SETTINGS="{}")["changes"] != []
 
 
+@on_every_version
 def test_a_connection_limit_holds_each_login_role_and_can_be_lifted(target: Any) -> None:
     target.invoke()
     limited = target.invoke(APPLICATION_CONNECTION_LIMIT="1")
@@ -157,6 +164,7 @@ def test_search_path_may_name_several_schemas(target: Any) -> None:
     assert target.invoke()["changes"] == []
 
 
+@on_every_version
 def test_a_working_password_is_kept_and_a_broken_one_mended(target: Any) -> None:
     target.invoke()
     password = target.password()
@@ -177,6 +185,7 @@ def test_a_secret_of_another_user_is_not_used(target: Any) -> None:
     target.connect().close()
 
 
+@on_every_version
 def test_functions_log_in_by_password_or_by_iam_and_are_one_user(target: Any) -> None:
     target.invoke()
 
@@ -189,6 +198,7 @@ def test_functions_log_in_by_password_or_by_iam_and_are_one_user(target: Any) ->
         target.query_by_token("CREATE TABLE mine ()")
 
 
+@on_every_version
 def test_who_acts_as_another_role_has_no_privilege_of_its_own(target: Any) -> None:
     person = f"{target.user}_person"
     target.invoke(**further(**{person: {"access": "migrate", "auth": "iam"}}))
@@ -202,6 +212,7 @@ def test_who_acts_as_another_role_has_no_privilege_of_its_own(target: Any) -> No
         assert target.query_by_token("SELECT count(*) FROM users", name) == [(3,)]
 
 
+@on_every_version
 def test_who_logs_in_by_iam_has_no_password_and_who_has_one_no_iam(target: Any) -> None:
     """The instance takes no password from a member of rds_iam, and the proxy has nothing else."""
     target.invoke()
@@ -221,6 +232,7 @@ def test_where_the_instance_takes_no_tokens_nobody_logs_in_by_iam(target: Any) -
     target.connect().close()
 
 
+@on_every_version
 def test_a_person_changes_from_iam_to_a_password_and_back(target: Any) -> None:
     person, secret = f"{target.user}_grace", target.make_secret()
     by_iam = further(**{person: {"access": "read", "auth": "iam"}})
@@ -238,6 +250,7 @@ def test_a_person_changes_from_iam_to_a_password_and_back(target: Any) -> None:
         target.connect(person, target.password(secret))
 
 
+@on_every_version
 def test_a_reader_only_reads(target: Any) -> None:
     secret = target.make_secret()
     reader = f"{target.user}_reader"
@@ -249,6 +262,7 @@ def test_a_reader_only_reads(target: Any) -> None:
         target.query("DELETE FROM users", **login)
 
 
+@on_every_version
 def test_what_a_migrating_person_makes_belongs_to_the_owner(target: Any) -> None:
     secret = target.make_secret()
     person = f"{target.user}_ada.lovelace"
@@ -260,6 +274,7 @@ def test_what_a_migrating_person_makes_belongs_to_the_owner(target: Any) -> None
     assert target.inspect(owner) == [(f"{target.schema}_owner",)]
 
 
+@on_every_version
 def test_a_change_of_access_takes_the_old_privileges_away(target: Any) -> None:
     secret = target.make_secret()
     person = f"{target.user}_person"
@@ -272,6 +287,7 @@ def test_a_change_of_access_takes_the_old_privileges_away(target: Any) -> None:
         target.query("CREATE TABLE notes ()", **login)
 
 
+@on_every_version
 def test_a_user_no_longer_named_is_dropped_and_its_tables_kept(target: Any) -> None:
     secret = target.make_secret()
     person = f"{target.user}_gone"
@@ -315,6 +331,7 @@ def test_a_wrong_variable_is_named(target: Any, name: str, value: str, words: st
     assert type(refusal.value).__name__ == "SettingsError"
 
 
+@on_every_version
 def test_a_role_that_owns_is_no_user(target: Any) -> None:
     with pytest.raises(Exception, match="that role owns schema"):
         target.invoke(APPLICATION_USER=f"{target.schema}_owner")

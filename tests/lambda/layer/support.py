@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
     from local.certificates import Certificates
+    from local.postgres.cluster import Cluster
 
 HOST = "app.abcdefghijkl.eu-central-1.rds.amazonaws.com"
 READER = "app.cluster-ro-abcdefghijkl.eu-central-1.rds.amazonaws.com"
@@ -44,21 +45,26 @@ def start_server(name: str, certificates: Certificates, max_connections: int = 2
         master_password="master-password",
         database="app",
     )
+    prepare(server)
+    return server
+
+
+def prepare(server: PostgresServer | Cluster) -> None:
+    """Make what tests read and write, and their user."""
     with server.administrator("app") as cursor:
         cursor.execute("CREATE ROLE app LOGIN")
         cursor.execute("CREATE TABLE ledger (id uuid NOT NULL, writer int NOT NULL)")
         cursor.execute("CREATE TABLE users (id int PRIMARY KEY, name text, created_at timestamptz DEFAULT now())")
         cursor.execute("INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 12) AS n")
         cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO app")
-    return server
 
 
-def set_password(server: PostgresServer, password: str) -> None:
+def set_password(server: PostgresServer | Cluster, password: str) -> None:
     with server.administrator() as cursor:
         cursor.execute(sql.SQL("ALTER ROLE app PASSWORD %s"), [password])
 
 
-def terminate_backends(server: PostgresServer) -> int:
+def terminate_backends(server: PostgresServer | Cluster) -> int:
     """End every session of the application and wait until they are gone."""
     with server.administrator() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'app'")

@@ -352,7 +352,7 @@ def iam_settings(settings, server, certificates):
         thread.loop,
         host_name=HOST,
         certificate=certificates.host("rds", HOST),
-        socket_path=server.socket_path,
+        socket_path=lambda: server.socket_path,
         directory=SmallDirectory({f"{prefix}/app"}, (FUNCTION,)),
         resource_prefix=prefix,
     )

@@ -119,7 +119,7 @@ def test_a_token_is_signed_for_the_readers_own_host(keepers, both, server, stand
         thread.loop,
         host_name=READER,
         certificate=certificates.host("rds", READER),
-        socket_path=standby.socket_path,
+        socket_path=lambda: standby.socket_path,
         directory=SmallDirectory({f"{prefix}/app"}, (FUNCTION,)),
         resource_prefix=prefix,
     )

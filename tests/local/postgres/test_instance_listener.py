@@ -62,7 +62,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         thread.loop,
         host_name=HOST,
         certificate=certificates.host("rds", HOST),
-        socket_path=server.socket_path,
+        socket_path=lambda: server.socket_path,
         directory=account,
         resource_prefix=PREFIX,
         clock=lambda: datetime.datetime.now(datetime.UTC) + served.ahead,

@@ -643,7 +643,7 @@ def test_while_the_database_is_down_clients_wait_for_the_borrow_timeout(stand: S
         with pytest.raises(psycopg2.Error, match="Timed-out waiting to acquire database connection"):
             value(connection, "SELECT 1")
         assert (stand.proxy.health.state, stand.proxy.health.reason) == ("UNAVAILABLE", "UNREACHABLE")
-        stand.proxy.register(None)
+        stand.proxy.register()
         with pytest.raises(psycopg2.OperationalError, match="FATAL:  Timed-out waiting to acquire"):
             stand.connect()
         stand.proxy.register(stand.target())
@@ -855,7 +855,7 @@ def test_copy_in_the_extended_protocol(stand: Stand) -> None:
 def test_a_refused_batch_is_answered_once_and_the_next_one_is_served(stand: Stand) -> None:
     with RawClient(stand) as client:
         client.log_in(stand.token())
-        stand.proxy.register(None)
+        stand.proxy.register()
         client.send(parse("SELECT 1") + BIND + FLUSH)
         assert client.answers(until="E") == "E"
         stand.proxy.register(stand.target())
@@ -867,7 +867,7 @@ def test_a_refused_batch_is_answered_once_and_the_next_one_is_served(stand: Stan
 def test_a_refused_copy_is_answered_once(stand: Stand) -> None:
     with RawClient(stand) as client:
         client.log_in(stand.token())
-        stand.proxy.register(None)
+        stand.proxy.register()
         client.send(query("COPY items FROM STDIN") + wire.message(b"d", b"1\n") + COPIED)
         assert client.answers() == "EZ"
         stand.proxy.register(stand.target())
@@ -944,7 +944,7 @@ def test_two_hundred_clients_keep_to_the_pool(stand: Stand) -> None:
 
 def test_hundreds_of_first_clients_wait_for_the_database_and_are_all_served(stand: Stand) -> None:
     """More than Python has nested calls."""
-    stand.proxy.register(None)
+    stand.proxy.register()
 
     async def statuses() -> None:
         async with asyncio.timeout(30):
@@ -1191,5 +1191,67 @@ def test_availability_is_a_share_of_the_time(stand: Stand) -> None:
     with stand.connect():
         stand.proxy.report()
         assert stand.proxy.report().availability_percent == pytest.approx(100)
-    stand.proxy.register(None)
+    stand.proxy.register()
     assert stand.proxy.report().availability_percent is None
+
+
+# --- several targets: the readers of a cluster ---
+
+
+def hold(stand: Stand, number: int) -> Iterator[Any]:
+    """Open so many transactions at once; yield each connection."""
+    for _ in range(number):
+        connection = stand.connect()
+        connection.cursor().execute("BEGIN; SELECT 1")
+        yield connection
+
+
+def test_each_target_has_its_share_and_the_one_with_the_fewest_connections_gets_the_next(stand: Stand) -> None:
+    stand.proxy.configure(
+        ProxySettings(PoolSettings(stand.secrets.get, max_connections_percent=50, borrow_timeout_seconds=0.5))
+    )
+    targets = [stand.target(max_connections=4), stand.target(max_connections=6)]
+    stand.proxy.register(*targets)
+    assert stand.proxy.metrics().max_server_connections == 2 + 3
+    with contextlib.ExitStack() as stack:
+        for connection in hold(stand, 4):
+            stack.enter_context(connection)
+        assert sorted(place.connections for place in stand.proxy.pool._places) == [2, 2]
+        for connection in hold(stand, 1):
+            stack.enter_context(connection)
+        assert [place.connections for place in stand.proxy.pool._places] == [2, 3]
+        with stand.connect() as one_more, pytest.raises(psycopg2.Error, match="Timed-out waiting"):
+            value(one_more, "SELECT 1")
+
+
+def test_a_target_that_is_down_is_not_tried_while_another_has_room(stand: Stand) -> None:
+    down = Target("down", 1, stand.certificates.ca_file("rds"), 30)
+    stand.proxy.register(down, stand.target())
+    with contextlib.ExitStack() as stack:
+        for connection in hold(stand, 3):
+            stack.enter_context(connection)
+        assert [place.connections for place in stand.proxy.pool._places] == [0, 3]
+        assert stand.proxy.health.state == "AVAILABLE"
+
+
+def test_a_target_that_stays_keeps_its_connections_and_one_that_goes_lends_none(stand: Stand) -> None:
+    other = stand.target(max_connections=29)
+    with stand.connect() as connection:
+        before = value(connection, "SELECT pg_backend_pid()")
+        stand.proxy.register(stand.target(), other)
+        assert value(connection, "SELECT pg_backend_pid()") == before
+        stand.proxy.register(other)
+        assert value(connection, "SELECT pg_backend_pid()") != before
+
+
+def test_without_a_target_a_refusal_comes_at_once(stand: Stand) -> None:
+    with stand.connect() as connection:
+        stand.proxy.register(refusal="no reader here")
+        begun = time.monotonic()
+        with pytest.raises(psycopg2.Error, match="no reader here"):
+            value(connection, "SELECT 1")
+        with pytest.raises(psycopg2.OperationalError, match="no reader here"):
+            stand.connect()
+        assert time.monotonic() - begun < 3  # the borrow timeout is 5 s
+        stand.proxy.register(stand.target(), refusal="no reader here")
+        assert value(connection, "SELECT 1") == 1

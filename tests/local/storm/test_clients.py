@@ -5,8 +5,12 @@ import resource
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -90,6 +94,20 @@ def test_what_comes_before_the_counting_or_after_it_is_no_answer_but_a_refusal_i
     found = counted((0, 1.9, None), (0, 10.1, None), (1, 1.0, "no"))
     assert (found["served"], found["answered"], found["waiting"]) == (0, [], 3)
     assert found["refusals"] == {"no": 1}
+
+
+def test_rows_that_were_acknowledged_and_are_not_kept_are_lost() -> None:
+    class Server:
+        @contextmanager
+        def administrator(self, _: str) -> Iterator[Any]:
+            yield SimpleNamespace(execute=lambda _: None, fetchall=lambda: [("a", 1), ("b", 2), ("refused", 1)])
+
+    reports = [
+        {"acknowledged": ["a", "b"], "answered_at": [1.0, 6.5]},
+        {"acknowledged": ["c"], "answered_at": [2.5]},
+    ]
+    told = storm._ledger(Server(), reports)  # type: ignore[arg-type]
+    assert told == {"silent_seconds": 4.0, "written": 3, "lost": 1, "doubled": 1}
 
 
 # --- goals ---

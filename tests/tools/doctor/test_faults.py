@@ -190,7 +190,7 @@ class World:
             secrets.put_secret_value(SecretId=arn, SecretString=before)
 
     def sql(self, *statements: str) -> None:
-        with self.stack._servers[NAME].administrator("app") as cursor:
+        with self.stack.databases.servers[NAME].administrator("app") as cursor:
             for statement in statements:
                 cursor.execute(statement)
 
@@ -198,7 +198,7 @@ class World:
     def certificate(self, certificates: Certificates) -> Iterator[None]:
         """Let the proxy present another certificate."""
         host = self.client("rds").describe_db_proxies(DBProxyName=NAME)["DBProxies"][0]["Endpoint"]
-        listener = self.stack._proxies[NAME]
+        listener = self.stack.proxies.listener(NAME)
         presented = certificates.host("proxy", host)
         listener._tls.load_cert_chain(presented.certificate, presented.key)
         try:
@@ -433,12 +433,12 @@ def a_function_that_is_led_to_another_host(world: World) -> Iterator[None]:
 def an_endpoint_that_does_not_answer(world: World) -> Iterator[None]:
     """As behind a network ACL, which no security group shows."""
     host = world.client("rds").describe_db_proxies(DBProxyName=NAME)["DBProxies"][0]["Endpoint"]
-    before = world.stack._endpoints[host]
-    mute: Any = SimpleNamespace(port=world.stack._nowhere.getsockname()[1])
-    world.stack._endpoints[host] = replace(before, listener=mute)
+    before = world.stack.endpoints.get(host)
+    mute: Any = SimpleNamespace(port=world.stack.endpoints.nowhere)
+    world.stack.endpoints.lead({host: replace(before, listener=mute)})
     world.cold()
     yield
-    world.stack._endpoints[host] = before
+    world.stack.endpoints.lead({host: before})
     world.cold()
 
 
@@ -466,7 +466,7 @@ def a_certificate_that_runs_out(world: World) -> Iterator[None]:
 @fault("token")
 def a_token_of_another_time(world: World) -> Iterator[None]:
     """As when the clock of an execution environment stood still."""
-    login = world.stack._proxies[NAME]._token_login
+    login = world.stack.proxies.listener(NAME)._token_login
     before, login._clock = login._clock, lambda: datetime.now(UTC) + timedelta(minutes=20)
     yield
     login._clock = before
@@ -507,10 +507,10 @@ def a_proxy_without_its_target(world: World) -> Iterator[None]:
 def a_target_that_waits_for_capacity(world: World) -> Iterator[None]:
     rds, stack = world.client("rds"), world.stack
     rds.deregister_db_proxy_targets(DBProxyName=NAME, DBInstanceIdentifiers=[NAME])
-    stack.target_delay_seconds = 600
+    stack.proxies.target_delay_seconds = 600
     rds.register_db_proxy_targets(DBProxyName=NAME, DBInstanceIdentifiers=[NAME])
     yield
-    stack.target_delay_seconds = 0
+    stack.proxies.target_delay_seconds = 0
     rds.deregister_db_proxy_targets(DBProxyName=NAME, DBInstanceIdentifiers=[NAME])
     rds.register_db_proxy_targets(DBProxyName=NAME, DBInstanceIdentifiers=[NAME])
     await_that(lambda: _target(world)["State"] == "AVAILABLE", 20)
@@ -661,7 +661,7 @@ def clients_that_waited_in_vain(world: World) -> Iterator[None]:
 @fault("sessions")
 def a_pool_that_is_full_now(world: World) -> Iterator[None]:
     """The proxy answers that none of its connections became free in time."""
-    pool = world.stack._proxies[NAME].pool
+    pool = world.stack.proxies.listener(NAME).pool
     before = pool.settings
     pool.settings = replace(before, borrow_timeout_seconds=0.2)
     lend, pool.lend = pool.lend, lambda _key, waiter: pool._wait(waiter())  # type: ignore[method-assign,assignment]

@@ -1,0 +1,1 @@
+../../lambda/function/diagnosis.py
