@@ -1,6 +1,6 @@
 """A borrower that has the connections to the reader and to the writer side by side."""
 
-# ruff: noqa: PT012  a loan and what happens in it are one promise
+
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_read_only_inside_a_transaction_that_the_borrower_began_is_refused(keepe
         conn.rollback()
 
 
-def test_close_closes_the_writers_connection_whoever_has_the_readers(keepers, both, server):
+def test_close_closes_the_writers_connection_whoever_has_the_readers(keepers, both):
     keeper = keepers(both._replace(retry_seconds=0))
     keeper.run_transaction(ask)
     lent, done = threading.Event(), threading.Event()
