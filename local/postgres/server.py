@@ -244,8 +244,8 @@ class PostgresServer:
     def follow(self, primary: PostgresServer) -> None:
         """Be a standby of this server from now on, as what is left of a cluster after a failover.
 
-        A standby keeps its data and its sessions. What was a primary itself, or is down, starts again with a copy of the
-        new one's data: what it alone had is gone, as it is for RDS.
+        A standby keeps its data and its sessions. What was a primary itself, or is down, starts again with a copy of
+        the new one's data: what it alone had is gone, as it is for RDS.
         """
         if self.is_standby and self.running:
             with self.administrator() as cursor:

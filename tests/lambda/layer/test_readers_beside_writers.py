@@ -1,7 +1,5 @@
 """A borrower that has the connections to the reader and to the writer side by side."""
 
-
-
 from __future__ import annotations
 
 import os
