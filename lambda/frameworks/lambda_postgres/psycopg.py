@@ -103,7 +103,8 @@ class Lent(BaseConnection[Any]):
         self._set(True)
 
     def begin_block(self, *, read_only: bool, isolation: str | None) -> None:
-        self.state.in_block, self.state.ended, self.state.wrote = True, False, False
+        self.state.in_block = True
+        self.state.ended = self.state.wrote = self.state.on_standby = False
         _, before, level, deferrable = self.settings
         if isolation:
             level = psycopg.IsolationLevel[isolation.upper().replace(" ", "_")]

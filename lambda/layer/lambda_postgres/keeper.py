@@ -565,6 +565,8 @@ class Keeper:
             raise NotCommitted(
                 f"a statement failed inside transaction() and its error was caught: {kept} was rolled back"
             )
+        if conn.state.on_standby and conn.info.parameter_status("in_hot_standby") == "on":
+            raise NotCommitted("a standby refused a write and its error was caught: nothing that was written is kept")
         if status != TRANSACTION_STATUS_IDLE and not self._is_alive(conn):
             raise self._lost(turn, "found dead before COMMIT was sent", committed=self._outcome(turn))
         with self._explaining(turn, committing=True):  # once it is sent, only the server knows

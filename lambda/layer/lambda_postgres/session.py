@@ -117,7 +117,8 @@ class Session(connection):
 
     def begin_block(self, *, read_only: bool, isolation: str | None) -> None:
         """Prepare for a transaction and send nothing."""
-        self.state.in_block, self.state.ended, self.state.wrote = True, False, False
+        self.state.in_block = True
+        self.state.ended = self.state.wrote = self.state.on_standby = False
         # psycopg2 sends BEGIN with the first statement: until then no connection of the proxy's pool is taken.
         _autocommit.__set__(self, False)
         if read_only:

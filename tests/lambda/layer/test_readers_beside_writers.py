@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import nullcontext, suppress
 
 import pytest
-from lambda_postgres import CannotLend, ConnectionLost
+from lambda_postgres import CannotLend, ConnectionLost, NotCommitted
 from lambda_postgres.session import Session
 from psycopg2 import OperationalError
-from psycopg2.errors import SerializationFailure
+from psycopg2.errors import ReadOnlySqlTransaction, SerializationFailure
 
-from .support import insert, terminate_backends
+from .support import READER, insert, terminate_backends
 from .writers import Invocation
 
 
@@ -98,6 +99,31 @@ def test_read_only_work_that_makes_itself_writable_is_not_run_again(keepers, set
         keepers(settings).run_transaction(work, Invocation(), read_only=True)
     assert lost.value.committed is None
     assert len(sent) == rows(server) == 1
+
+
+@pytest.mark.parametrize("inner", [True, False])
+def test_a_write_that_a_standby_refused_is_not_called_committed_though_the_work_caught_that(
+    keepers, settings, standby, inner
+):
+    """Whether an inner transaction or the work's own savepoint let it go on."""
+    keeper = keepers(settings._replace(host=READER, port=standby.port))
+
+    def work(conn):
+        with conn.cursor() as cursor:
+            cursor.execute("SAVEPOINT mine")
+            with suppress(ReadOnlySqlTransaction), keeper.transaction() if inner else nullcontext():
+                insert(conn)
+            cursor.execute("ROLLBACK TO SAVEPOINT mine")
+        return "made"
+
+    with pytest.raises(NotCommitted, match="a standby refused a write"):
+        keeper.run_transaction(work, Invocation())
+
+    with keeper.connection() as conn:
+        with pytest.raises(ReadOnlySqlTransaction):
+            insert(conn)
+        with keeper.transaction() as reading:
+            assert ask(reading) == (1,)  # it tried no write
 
 
 @pytest.mark.parametrize("reader", [True, False])
