@@ -13,8 +13,8 @@ from pathlib import Path
 # How this machine installed, not what is installed. RECORD goes with them: it lists them.
 _INSTALLER_FILES = {".lock", "INSTALLER", "RECORD", "REQUESTED", "direct_url.json"}
 
-# No function that the layer is for imports these: 9 KB of .pyc files for nothing. Whoever does, compiles them.
-_NOT_COMPILED = re.compile(r"/(psycopg2/(pool|tz)|lambda_postgres/guard)\.py$")
+# Rarely imported: 15 KB of .pyc files for nothing. Whoever does import them compiles them at each cold start.
+_NOT_COMPILED = re.compile(r"/(psycopg2/(errorcodes|pool|tz)|lambda_postgres/guard)\.py$")
 
 
 def remove_leftovers(tree: Path) -> None:

@@ -86,8 +86,10 @@ class Endpoints:
                 }
                 for host, endpoint in list(self._by_host.items())
             }
-            self._file.touch(mode=0o600)
-            self._file.write_text(json.dumps(ways, indent=2) + "\n")
+            unfinished = self._file.with_suffix(".tmp")  # whoever reads meanwhile finds what was there before
+            unfinished.touch(mode=0o600)
+            unfinished.write_text(json.dumps(ways, indent=2) + "\n")
+            unfinished.rename(self._file)
 
 
 def resource_prefix(arn: str, resource_id: str) -> str:

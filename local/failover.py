@@ -45,8 +45,9 @@ class Load:
     failed_reads: list[str] = field(default_factory=list)
 
     def longest_silence(self) -> float:
-        """Return the longest time in which no payment was answered, once the first had been."""
-        return max((later - earlier for earlier, later in pairwise([*sorted(self.answers_at), self.ended])), default=0)
+        """Return the longest time in which no payment was answered, once the first had been; all of it if none was."""
+        moments = sorted(self.answers_at) or [self.began]
+        return max(later - earlier for earlier, later in pairwise([*moments, self.ended]))
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,12 @@ def under_load(invoke: Invoke, fail_over: Callable[[], None], prefix: str) -> Ou
         for thread in threads:
             thread.join()
     load.answers_at = [moment for moment in load.answers_at if moment <= load.ended]
-    return Outcome(load, invoke({"prefix": prefix, "fresh": True})["keys"])
+    if not load.answered:
+        raise InvocationError(f"no payment was answered: {load.failures[-1] if load.failures else 'nothing failed'}")
+    kept = invoke({"prefix": prefix, "fresh": True})
+    if kept["answered_by"] != "writer":
+        raise InvocationError(f"what was kept was asked of a {kept['answered_by']}, which may be late")
+    return Outcome(load, kept["keys"])
 
 
 def _pay_one(invoke: Invoke, key: str, load: Load, lock: threading.Lock, over: threading.Event) -> None:

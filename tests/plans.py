@@ -319,6 +319,8 @@ def _known_once_made(resource: dict[str, Any]) -> dict[str, str]:
     known |= {
         "aws_vpc": {"owner_id": "111122223333"},
         "aws_db_instance": {"resource_id": "db-PLANNED"},
+        "aws_db_proxy_endpoint": {"endpoint": resource["address"]},
+        "aws_db_proxy_default_target_group": {"name": "default"},
         "aws_rds_cluster": {"cluster_resource_id": "cluster-PLANNED"},
     }.get(resource["type"], {})
     if resource.get("values", {}).get("name_prefix"):

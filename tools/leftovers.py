@@ -10,9 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
 from tools.saved_plan import region
 
 
@@ -42,6 +39,10 @@ def main(path: Path, plan: str) -> str | None:
     groups = created(document)
     if not groups:
         return None
+    # Only here, since it takes a quarter of a second: most plans create no log group.
+    import boto3  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
     try:
         found = leftovers(boto3.client("logs", region_name=region(document)), groups)
     except (BotoCoreError, ClientError) as error:

@@ -16,9 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
 WAIT_SECONDS = 1800
 POLL_SECONDS = 10.0
 
@@ -37,28 +34,34 @@ BROKEN = {
 }
 
 
+def _client(service: str, region: str) -> Any:
+    import boto3  # noqa: PLC0415  it takes a quarter of a second, and most states have nothing unfinished
+
+    return boto3.client(service, region)
+
+
 def _instance(region: str, attributes: dict[str, Any]) -> str:
-    found = boto3.client("rds", region).describe_db_instances(DBInstanceIdentifier=attributes["identifier"])
+    found = _client("rds", region).describe_db_instances(DBInstanceIdentifier=attributes["identifier"])
     return str(found["DBInstances"][0]["DBInstanceStatus"])
 
 
 def _cluster(region: str, attributes: dict[str, Any]) -> str:
     name = attributes["cluster_identifier"]
-    return str(boto3.client("rds", region).describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]["Status"])
+    return str(_client("rds", region).describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]["Status"])
 
 
 def _proxy(region: str, attributes: dict[str, Any]) -> str:
-    found = boto3.client("rds", region).describe_db_proxies(DBProxyName=attributes["name"])
+    found = _client("rds", region).describe_db_proxies(DBProxyName=attributes["name"])
     return str(found["DBProxies"][0]["Status"])
 
 
 def _function(region: str, attributes: dict[str, Any]) -> str:
-    found = boto3.client("lambda", region).get_function_configuration(FunctionName=attributes["function_name"])
+    found = _client("lambda", region).get_function_configuration(FunctionName=attributes["function_name"])
     return str(found.get("State", "Active"))
 
 
 def _endpoint(region: str, attributes: dict[str, Any]) -> str:
-    found = boto3.client("ec2", region).describe_vpc_endpoints(VpcEndpointIds=[attributes["id"]])
+    found = _client("ec2", region).describe_vpc_endpoints(VpcEndpointIds=[attributes["id"]])
     return str(found["VpcEndpoints"][0]["State"])
 
 
@@ -93,9 +96,8 @@ def main(*terraform: str) -> str | None:
     """Untaint what is whole; return what went wrong, if anything."""
     text = sys.stdin.read()
     state = json.loads(text) if text.strip() else {}
-    region = _region(state)
     for address, kind, attributes in tainted(state):
-        if not _is_whole(kind, region, attributes):
+        if not _is_whole(kind, _region(state), attributes):
             print(f"{address} was not made to the end: it is replaced.", flush=True)
             continue
         print(f"{address} was made although an apply broke off: it is kept.", flush=True)
@@ -125,6 +127,8 @@ def _is_whole(kind: str, region: str, attributes: dict[str, Any]) -> bool:
         return True
     if kind not in ASK:
         return False
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -148,11 +152,17 @@ def _region(state: Any) -> str:
             parts = str((instance.get("attributes") or {}).get("arn", "")).split(":")
             if len(parts) > 5 and parts[3]:
                 return parts[3]
+    import boto3  # noqa: PLC0415
+
     return os.environ.get("AWS_REGION") or str(boto3.session.Session().region_name)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:]))
-    except (BotoCoreError, ClientError, TimeoutError) as error:
+    except Exception as error:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if not isinstance(error, (BotoCoreError, ClientError, TimeoutError)):
+            raise
         sys.exit(f"What an apply left unfinished could not be looked at: {error}")

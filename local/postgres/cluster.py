@@ -156,7 +156,7 @@ class Cluster:
     # --- what happens to them ---
 
     def fail_over(self, name: str | None = None) -> None:
-        """Promote a reader, the first one unless it is named; return when all members follow it.
+        """Promote a reader, the first that runs unless one is named; return when all members follow it.
 
         No row that was acknowledged is lost, as on Aurora, where the new writer has the same storage. Here the old
         writer is stopped in order: it ends its sessions, and exits only when its standbys have all that it wrote.
@@ -165,23 +165,25 @@ class Cluster:
         """
         with self._one_change:
             old = self.writer
-            new = self._members[name] if name else next(iter(self.readers), old)
-            if new is old:
-                raise PostgresError(f"{self.name} has no reader to promote.")
+            running = [server for server in self.readers if server.running]
+            new = self._members.get(name) if name else next(iter(running), None)
+            if new is None or new not in running:
+                raise PostgresError(f"{self.name} has no reader {f'{name} that runs' if name else 'to promote'}.")
             for lagging in list(self._lagging):
                 self.end_lag(lagging)
             new.catch_up(old)  # so it is connected, and gets the rest
-            old.halt()
-            old.max_connections = max(old.max_connections, new.max_connections)
             try:
+                old.halt()
+                old.max_connections = max(old.max_connections, new.max_connections)
                 new.inherit(old)
-            except PostgresError:
-                old.resume(max_connections=old.max_connections)
+                for reader in self.readers:
+                    self._keep_up(reader, new.max_connections)
+                time.sleep(self.failover_seconds)
+                new.promote()
+            except BaseException:
+                if not old.running:
+                    old.resume(max_connections=old.max_connections)  # else nobody would be the writer
                 raise
-            for reader in self.readers:
-                self._keep_up(reader, new.max_connections)
-            time.sleep(self.failover_seconds)
-            new.promote()
             self._writer, self._rejoining = new, old
             if not self.stale_address_seconds:
                 self._address = new
@@ -243,9 +245,10 @@ class Cluster:
 
     def end_lag(self, name: str) -> None:
         """Let a reader follow again; return when it shows what the writer has committed until now."""
-        self._members[name].resume_replay()
         self._lagging.pop(name, None)
-        self._members[name].catch_up(self.writer)
+        if self._members[name].running:
+            self._members[name].resume_replay()
+            self._members[name].catch_up(self.writer)
 
     def lag_seconds(self) -> dict[str, float]:
         """Return how far each reader that runs is behind, by its name."""

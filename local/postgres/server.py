@@ -244,10 +244,10 @@ class PostgresServer:
     def follow(self, primary: PostgresServer) -> None:
         """Be a standby of this server from now on, as what is left of a cluster after a failover.
 
-        A standby keeps its data and its sessions. What was a primary itself starts again with a copy of the new one's
-        data: what it alone had is gone, as it is for RDS.
+        A standby keeps its data and its sessions. What was a primary itself, or is down, starts again with a copy of
+        the new one's data: what it alone had is gone, as it is for RDS.
         """
-        if self.is_standby:
+        if self.is_standby and self.running:
             with self.administrator() as cursor:
                 cursor.execute("ALTER SYSTEM SET primary_conninfo = %s", [self._replication_from(primary)])
                 cursor.execute("SELECT pg_reload_conf()")

@@ -93,9 +93,11 @@ resource "aws_rds_cluster" "main" {
   depends_on = [aws_iam_role_policy_attachment.monitoring]
 }
 
-# Its id is new in each life of the cluster, so a second destroy does not trip over the first one's snapshot.
+# Its id is new in each life of the cluster, so a second destroy does not trip over the first one's snapshot: a change that
+# replaces the cluster begins another life.
 resource "terraform_data" "life" {
-  input = var.restore_from_snapshot
+  input            = var.restore_from_snapshot
+  triggers_replace = [var.engine, var.database, var.storage_key_arn]
 
   lifecycle {
     ignore_changes = [input]

@@ -78,8 +78,8 @@ variable "engine" {
   }
 
   validation {
-    condition     = var.engine != "multi_az" || var.network.location.region != "us-west-1"
-    error_message = "engine must not be multi_az in us-west-1, which has no Multi-AZ DB clusters. Choose aurora."
+    condition     = var.engine != "multi_az" || !contains(["ap-east-2", "ap-southeast-6", "ap-southeast-7", "us-west-1"], var.network.location.region)
+    error_message = "engine must not be multi_az in ${var.network.location.region}, which has no Multi-AZ DB clusters. Choose aurora."
   }
 }
 

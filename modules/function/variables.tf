@@ -63,13 +63,14 @@ variable "reader_connection" {
     ca_file               = string
     max_clients           = number
     pool_size             = optional(number)
+    rds_db_arn_prefix     = optional(string)
     direct                = bool
     iam_logins_per_second = optional(number)
   })
 
   validation {
-    condition     = var.reader_connection == null ? true : var.reader_connection.direct == var.connection.direct
-    error_message = "reader_connection must go the way that connection goes, directly or through the same proxy: the function logs in to both in one way."
+    condition     = var.reader_connection == null ? true : var.reader_connection.direct == var.connection.direct && coalesce(var.reader_connection.rds_db_arn_prefix, var.connection.rds_db_arn_prefix) == var.connection.rds_db_arn_prefix
+    error_message = "reader_connection must go the way that connection goes, directly to the same cluster or through the same proxy: the function may log in nowhere else."
   }
 }
 

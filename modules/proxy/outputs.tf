@@ -24,7 +24,8 @@ locals {
     pool_size = local.pool_size * (var.endpoints[name].target_role == "READ_ONLY" ? try(var.database.cluster.readers, 1) : 1)
   }) }
 
-  read_only = [for name, endpoint in var.endpoints : name if endpoint.target_role == "READ_ONLY"]
+  # Those beside the proxy first: one of another VPC is out of the reach of functions here.
+  read_only = [for order in sort([for name, endpoint in var.endpoints : "${endpoint.subnet_ids == null ? "near" : "other"}/${name}" if endpoint.target_role == "READ_ONLY"]) : split("/", order)[1]]
 }
 
 output "connection" {
@@ -43,7 +44,7 @@ output "endpoint_connections" {
 }
 
 output "reader_connection" {
-  description = "The same to the readers of a cluster, through the first endpoint that is READ_ONLY. Null without one."
+  description = "The same to the readers of a cluster, through the first endpoint that is READ_ONLY, rather one beside the proxy than one with subnets of its own. Null without one."
   value       = one([for name in slice(local.read_only, 0, min(1, length(local.read_only))) : local.endpoint_connections[name]])
 
   depends_on = [aws_db_proxy_target.main]

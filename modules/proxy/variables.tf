@@ -24,6 +24,11 @@ variable "network" {
     condition     = contains(keys(var.network.security_group_ids), var.tier)
     error_message = "network.security_group_ids has no tier ${var.tier}, only ${join(", ", keys(var.network.security_group_ids))}. Put the proxy on a path of the network, or give its tier as tier."
   }
+
+  validation {
+    condition     = !contains(["ap-east-2", "ap-southeast-6"], var.network.location.region)
+    error_message = "network is in ${var.network.location.region}, which has no RDS Proxy. Connect without a proxy, or choose another Region."
+  }
 }
 
 variable "tier" {

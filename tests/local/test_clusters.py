@@ -334,6 +334,36 @@ def test_a_failover_to_a_standby_that_has_not_all_is_undone(shop: Clustered, mon
     assert shop.ask(shop.writer, IN_RECOVERY) is False
 
 
+def test_a_failover_whose_promotion_fails_leaves_the_old_writer_writing(
+    shop: Clustered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_not(self: PostgresServer) -> None:
+        raise PostgresError(f"{self.name} was not promoted")
+
+    monkeypatch.setattr(PostgresServer, "promote", is_not)
+    [writer] = shop.writers()
+    with pytest.raises(ClientError, match="was not promoted"):
+        shop.aws.rds.failover_db_cluster(DBClusterIdentifier="shop")
+    assert shop.writers() == [writer]
+    assert shop.ask(shop.writer, "INSERT INTO ledger VALUES (-4) RETURNING n") == -4
+
+
+def test_a_reader_that_died_is_not_promoted_and_a_failover_brings_it_back(shop: Clustered) -> None:
+    cluster = shop.stack.databases.cluster("shop")
+    [writer] = shop.writers()
+    dead, alive = sorted({"shop-1", "shop-2", "shop-3"} - {writer})
+    os.kill(cluster.members[dead].pid or 0, signal.SIGKILL)
+    await_that(lambda: not cluster.members[dead].running)
+    with pytest.raises(ClientError, match=f"no reader {dead} that runs"):
+        shop.aws.rds.failover_db_cluster(DBClusterIdentifier="shop", TargetDBInstanceIdentifier=dead)
+    assert shop.writers() == [writer]
+    shop.aws.rds.failover_db_cluster(DBClusterIdentifier="shop", TargetDBInstanceIdentifier=alive)
+    assert shop.writers() == [alive] == [name_of_server(shop, shop.writer)]
+    shop.catch_up()
+    assert {name_of_server(shop, shop.reader) for _ in range(4)} == {dead, writer}
+    shop.aws.rds.failover_db_cluster(DBClusterIdentifier="shop", TargetDBInstanceIdentifier=writer)
+
+
 def test_a_function_is_led_to_the_reader_where_its_groups_let_it(shop: Clustered) -> None:
     ways = json.loads((shop.stack._folder / "endpoints.json").read_text())
     variables = {"PGHOST": shop.proxy, "PGHOST_READER": shop.reading_endpoint()}

@@ -22,12 +22,14 @@ class Function:
         self.kept: Counter[str] = Counter()
         self.writes = threading.Event()
         self.writes.set()
+        self.told_by = "writer"
         self._keeps_keys = keeps_keys
         self._lock = threading.Lock()
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
         if "prefix" in event:
-            return {"keys": {key: times for key, times in self.kept.items() if key.startswith(event["prefix"])}}
+            kept = {key: times for key, times in self.kept.items() if key.startswith(event["prefix"])}
+            return {"keys": kept, "answered_by": self.told_by}
         if "key" not in event:
             return {"answered_by": "reader"}
         with self._lock:
@@ -76,6 +78,28 @@ def test_what_was_answered_and_is_not_kept_is_lost() -> None:
         "6.0 s",
         "none; 0 failed",
     ]
+
+
+def test_a_reader_s_word_about_what_was_kept_does_not_count() -> None:
+    """It may lack what was doubled last."""
+    function = Function(keeps_keys=True)
+    function.told_by = "reader"
+    with pytest.raises(InvocationError, match="asked of a reader"):
+        failover.under_load(_slowed(function), function.fail_over, "run-")
+
+
+def test_a_function_that_answers_no_payment_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failover, "MOST_SECONDS", 0.1)
+
+    def fails(event: Mapping[str, Any]) -> dict[str, Any]:
+        if "key" in event:
+            threading.Event().wait(0.01)
+            raise InvocationError("CannotConnect")
+        return {"answered_by": "writer", "keys": {}}
+
+    with pytest.raises(InvocationError, match="no payment was answered: CannotConnect"):
+        failover.under_load(fails, lambda: None, "run-")
+    assert Load(began=1, ended=4).longest_silence() == 3
 
 
 def test_a_function_that_fails_is_a_failed_invocation() -> None:

@@ -27,6 +27,10 @@ REFUSALS: Refusals = {
         {**MULTI_AZ, "network": {**NETWORK, "location": {**NETWORK["location"], "region": "us-west-1"}}},
         "must not be multi_az in us-west-1",
     ),
+    "multi_az_in_a_new_region": (
+        {**MULTI_AZ, "network": {**NETWORK, "location": {**NETWORK["location"], "region": "ap-southeast-7"}}},
+        "must not be multi_az in ap-southeast-7",
+    ),
     "too_small_for_aurora": ({"instance_class": "db.t4g.micro"}, "db.t4g.micro is too small for Aurora"),
     "class_without_a_disk": ({**MULTI_AZ, "instance_class": "db.m7g.large"}, "db.m7g.large does not exist for engine"),
     "no_capacity": ({"instance_class": "db.serverless"}, "db.serverless needs it, but instance_class is db.serverless"),
@@ -323,6 +327,16 @@ def test_another_max_connections_waits_for_a_restart() -> None:
 def test_a_snapshot_is_refused_while_the_cluster_stands() -> None:
     with pytest.raises(PlanError, match="which exists"):
         plan_change("cluster", "terraform_data.life", {}, {"restore_from_snapshot": "app-final"})
+
+
+@pytest.mark.parametrize("change", [MULTI_AZ, {"database": {"name": "shop"}}])
+def test_a_change_that_replaces_the_cluster_begins_another_life_with_a_last_snapshot_of_its_own(
+    change: dict[str, Any],
+) -> None:
+    """Else the final snapshot of the second would have the name of the first one's, and destroy would fail."""
+    plan = plan_change("cluster", "terraform_data.life", {}, change)
+    actions = {change["address"]: change["change"]["actions"] for change in plan.document["resource_changes"]}
+    assert actions["module.cluster.terraform_data.life"] == ["delete", "create"]
 
 
 # --- as if it stood

@@ -68,6 +68,13 @@ REFUSALS: Refusals = {
         " instance bears fewer than 200",
     ),
     "readers_another_way": ({"reader_connection": POOLED}, "must go the way that connection goes"),
+    "readers_of_another_proxy": (
+        {
+            "connection": POOLED,
+            "reader_connection": {**POOLED, "rds_db_arn_prefix": POOLED["rds_db_arn_prefix"] + "0"},
+        },
+        "directly to the same cluster or through the same proxy",
+    ),
     "few_readers": (
         {
             "connection": {**CONNECTION, "max_clients": 500},

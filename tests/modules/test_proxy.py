@@ -14,6 +14,7 @@ from tests.plans import (
     plan_folder,
     plan_replacement,
     plan_variants,
+    state_as_planned,
 )
 
 DATABASE = ARGUMENTS["proxy"]["database"]
@@ -55,6 +56,10 @@ REFUSALS: Refusals = {
     ),
     "url_in_init_query": ({"pool": {"init_query": "SELECT connect('postgres://a:b@c')"}}, "seems to hold a secret"),
     "readers": ({"endpoints": {"reader": {"target_role": "READ_ONLY"}}}, "standby of an instance answers nobody"),
+    "no_proxy_in_the_region": (
+        {"network": {**NETWORK, "location": {**NETWORK["location"], "region": "ap-east-2"}}},
+        "network is in ap-east-2, which has no RDS Proxy",
+    ),
     "no_readers": (
         {"database": of_cluster(readers=0), "endpoints": {"reader": {"target_role": "READ_ONLY"}}},
         "the cluster has no reader",
@@ -257,6 +262,18 @@ def test_connection_of_an_endpoint_for_readers_has_a_pool_for_each_reader() -> N
     (folder / "main.tf.json").write_text(json.dumps(root))
     found = plan_folder(folder).document["planned_values"]["outputs"]
     assert (found["writer"]["value"], found["readers"]["value"]) == (76, 152)
+
+
+def test_functions_read_at_the_endpoint_that_stands_beside_the_proxy_rather_than_in_another_vpc() -> None:
+    elsewhere = {"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
+    endpoints = {"analytics": {"target_role": "READ_ONLY", **elsewhere}, "reader": {"target_role": "READ_ONLY"}}
+    folder = module_root("proxy", {"proxy": {"database": CLUSTER, "endpoints": endpoints}})
+    root = json.loads((folder / "main.tf.json").read_text())
+    root["output"] = {"host": {"value": "${module.proxy.reader_connection.host}"}}
+    (folder / "main.tf.json").write_text(json.dumps(root))
+    (folder / "terraform.tfstate").write_text(json.dumps(state_as_planned(plan_folder(folder))))
+    found = plan_folder(folder, refresh=False).document["planned_values"]["outputs"]
+    assert found["host"]["value"] == 'module.proxy.aws_db_proxy_endpoint.further["reader"]'
 
 
 def test_passwords_are_scram_only(plan: Plan) -> None:

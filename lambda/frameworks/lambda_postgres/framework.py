@@ -53,6 +53,7 @@ class Borrowed:
                     "connection or session first, or hand it on"
                 )
             keeper._turns._revoke(held._ref, keeper)  # what an earlier invocation left open
+        keeper._note_reading()
         self._keeper = keeper
         self._loan = Loan(keeper, context)
         self._loan.__enter__()

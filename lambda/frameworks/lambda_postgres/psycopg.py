@@ -103,7 +103,8 @@ class Lent(BaseConnection[Any]):
         self._set(True)
 
     def begin_block(self, *, read_only: bool, isolation: str | None) -> None:
-        self.state.in_block, self.state.ended = True, False
+        self.state.in_block = True
+        self.state.ended = self.state.wrote = self.state.on_standby = False
         _, before, level, deferrable = self.settings
         if isolation:
             level = psycopg.IsolationLevel[isolation.upper().replace(" ", "_")]
@@ -197,6 +198,7 @@ class PsycopgKeeper(Keeper):
         """Lend the connection in autocommit. See `Keeper.connection`."""
         if read_only:
             return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
+        self._note_reading()
         return PsycopgLoan(self, context, cursor_factory)
 
     def run_transaction(

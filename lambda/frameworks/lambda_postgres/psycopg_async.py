@@ -36,7 +36,7 @@ from psycopg import waiting
 from psycopg.pq import TransactionStatus
 
 from .errors import CannotLend, ConnectionLost, Error, NotCommitted, NotConfigured, PoolExhausted
-from .keeper import _ENDED, _require_same_kind
+from .keeper import _note_what_stayed, _require_same_kind
 from .lending import _CONTEXTLIB, _GENERATOR, _LOOK_SECONDS, Loan, _differ, _generator, _here, _of_generator
 from .psycopg import Conflict, Lent, PsycopgKeeper, PsycopgLoan, connect_by, may_be_repeated, watching
 from .settings import Settings
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .connecting import Attempt
     from .keeper import Invocation
     from .psycopg_async_reader import AsyncReader
+    from .session import State
 
 T = TypeVar("T")
 
@@ -194,6 +195,7 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
         """Lend the connection in autocommit. See `Keeper.connection`."""
         if read_only:
             return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
+        self._note_reading()
         return _AsyncLoan(self, context, cursor_factory)
 
     def transaction(
@@ -254,7 +256,8 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
                     try:
                         return await work(conn)
                     finally:  # not later: once given back, the connection may be another task's
-                        ended, on_standby = conn.state.ended, conn.state.on_standby  # type: ignore[attr-defined]
+                        state: State = conn.state  # type: ignore[attr-defined]
+                        ended, on_standby = state.ended or state.wrote, state.on_standby
             except (ConnectionLost, PoolExhausted) as error:
                 pause = pause_after(error, ended, on_standby)
                 if pause is None:
@@ -282,16 +285,18 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
 
     async def close(self) -> None:
         """Close the connection; the next loan opens another. See `Keeper.close`."""
-        if self._reader is not None:
-            await self._reader.close()
-        loan = _AsyncLoan(self)
-        loan._ready = False
-        async with loan as conn:
-            if conn is not None:
-                await conn.close()
-            else:
-                self._forget_pending()
-                self._drop("closed")
+        try:
+            if self._reader is not None:
+                await self._reader.close()
+        finally:
+            loan = _AsyncLoan(self)
+            loan._ready = False
+            async with loan as conn:
+                if conn is not None:
+                    await conn.close()
+                else:
+                    self._forget_pending()
+                    self._drop("closed")
 
     @asynccontextmanager
     async def _block(self, turn: Loan, read_only: bool, isolation: str | None) -> AsyncIterator[None]:
@@ -309,8 +314,7 @@ class AsyncPsycopgKeeper(PsycopgKeeper):
                 await conn.send_commit()
         except BaseException as error:
             await _undo(conn, error)
-            if conn.state.ended:
-                error.add_note(_ENDED)
+            _note_what_stayed(conn.state, error)
             if committing and isinstance(error, asyncio.CancelledError):
                 error.add_note(_IN_DOUBT)
             raise

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
     from .readers import Reader
+    from .session import State
     from .settings import Settings
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ _UNREACHABLE = "08001"
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: certainly rolled back
 _READ_ONLY = "25006"
 _ENDED = "the work ended its transaction itself, so some of it may have been committed; it is not run again"
+_WROTE = "this read-only work may have written, by the writer's connection or made writable; it is not run again"
 
 
 class Invocation(Protocol):
@@ -111,6 +113,7 @@ class Keeper:
         """
         if read_only:
             return self.transaction(context, read_only=True, cursor_factory=cursor_factory)
+        self._note_reading()
         return Loan(self, context, cursor_factory)
 
     def transaction(
@@ -129,6 +132,7 @@ class Keeper:
         """
         if read_only and (reader := self._reader_for_this()) is not None:
             return reader.read(context, isolation, cursor_factory)
+        self._note_reading()
         return self._transaction(context, read_only, isolation, cursor_factory)
 
     @contextmanager
@@ -169,7 +173,8 @@ class Keeper:
 
         That is after a deadlock or a serialization failure, while the invocation's time lasts (three times without a
         context); and up to three times after a full pool or a connection lost before COMMIT was sent, with read_only
-        after any lost connection. Never when the work ended its transaction itself. Inside another loan, only what
+        after any lost connection. Never when the work ended its transaction itself, or when read-only work took the
+        writer's connection too. Inside another loan, only what
         leaves its connection whole is run again; inside a transaction nothing is: that is for the outermost.
         For work that does nothing but SQL.
         """
@@ -211,14 +216,16 @@ class Keeper:
 
     def close(self) -> None:
         """Close the connection; the next loan opens another. Inside a loan the borrower meets a closed one."""
-        if self._reader is not None:
-            self._reader.close()
-        with self._exclusively() as conn:
-            if conn is not None:
-                conn.close()
-            else:
-                self._forget_pending()
-                self._drop("closed")
+        try:
+            if self._reader is not None:
+                self._reader.close()
+        finally:
+            with self._exclusively() as conn:
+                if conn is not None:
+                    conn.close()
+                else:
+                    self._forget_pending()
+                    self._drop("closed")
 
     def _close_for_snapshot(self) -> None:
         """Let nothing open into the snapshot, not even what a suspended generator holds."""
@@ -240,6 +247,7 @@ class Keeper:
                 os.close(nothing)
         self._turns = Turns()
         self._holding = self._turns.holding
+        self._making = _thread.allocate_lock()  # another thread of the parent may have it
         self._connection = self._pending = None
         self._lent_until = 0.0
         self._reason = "forked"
@@ -251,12 +259,18 @@ class Keeper:
         if not self._settings.reader_host or self._settings.endpoint != "writer":
             return None
         held = self._turns.held_here()
-        if held is not None and held.in_transaction:
+        if held is not None and (held.in_transaction or _has_begun(held.conn)):
             return None
         if self._reader is None:
             with self._making:
                 self._reader = self._reader or self._make_reader()
         return self._reader
+
+    def _note_reading(self) -> None:
+        """See that this borrower takes the writer's connection beside the reader's: what it writes there stays."""
+        held = None if self._reader is None else self._reader._turns.held_here()
+        if held is not None and held.in_transaction and held.conn is not None:
+            held.conn.state.wrote = True
 
     def _make_reader(self) -> Reader:
         from .readers import reader_of  # noqa: PLC0415  for functions that have a reader and use it
@@ -316,7 +330,7 @@ class Keeper:
         self._reason = reason
 
     def _open(self, context: Invocation | None) -> None:
-        deadline = self._deadline(context)
+        deadline = self._connect_deadline(context)
         if not self._join_pending(deadline):
             conn = self._connect(deadline, self._reason, self._session)
             self._keep(conn, self._clock())  # type: ignore[arg-type]  # it is of that class
@@ -427,6 +441,10 @@ class Keeper:
             time.monotonic() + self._settings.retry_seconds + self._settings.connect_timeout_seconds + _ANSWER_SECONDS
         )
 
+    def _connect_deadline(self, context: Invocation | None) -> float:
+        """Tell until when a loan may wait for its connection to be opened."""
+        return self._deadline(context)
+
     def _unanswered(self) -> CannotConnect:
         return CannotConnect(
             self._settings.target,
@@ -482,7 +500,8 @@ class Keeper:
                         conn.note_error(error)  # type: ignore[attr-defined]  # also of what no watched cursor sent
                         raise
                     finally:  # not later: once given back, the connection may be another thread's
-                        ended, on_standby = conn.state.ended, conn.state.on_standby  # type: ignore[attr-defined]
+                        state: State = conn.state  # type: ignore[attr-defined]
+                        ended, on_standby = state.ended or state.wrote, state.on_standby
             except (ConnectionLost, PoolExhausted, TransactionRollbackError, psycopg2.InternalError) as error:
                 pause = pause_after(error, ended, on_standby)
                 if pause is None:
@@ -529,8 +548,7 @@ class Keeper:
             self._commit(turn)
         except BaseException as error:
             _roll_back(conn)
-            if conn.state.ended:
-                error.add_note(_ENDED)
+            _note_what_stayed(conn.state, error)
             if isinstance(error, psycopg2.Error) and error.pgcode == "40003":
                 error.add_note("40003: whether the statement was completed is unknown")
             raise
@@ -547,6 +565,8 @@ class Keeper:
             raise NotCommitted(
                 f"a statement failed inside transaction() and its error was caught: {kept} was rolled back"
             )
+        if conn.state.on_standby and conn.info.parameter_status("in_hot_standby") == "on":
+            raise NotCommitted("a standby refused a write and its error was caught: nothing that was written is kept")
         if status != TRANSACTION_STATUS_IDLE and not self._is_alive(conn):
             raise self._lost(turn, "found dead before COMMIT was sent", committed=self._outcome(turn))
         with self._explaining(turn, committing=True):  # once it is sent, only the server knows
@@ -580,7 +600,9 @@ class Keeper:
     def _outcome(turn: Loan) -> bool | None:
         """Tell whether work that was lost now may have been kept: False is certainly not."""
         conn = turn.conn
-        return False if turn.in_transaction and conn is not None and not conn.state.ended else None
+        if not turn.in_transaction or conn is None or conn.state.ended or conn.state.wrote:
+            return None
+        return False
 
     def _lost(self, turn: Loan, cause: str, *, committed: bool | None) -> ConnectionLost:
         turn.condemned = "lost"
@@ -699,6 +721,19 @@ def _require_same_kind(outer: tuple[bool, str | None], inner: tuple[bool, str | 
             raise CannotLend(
                 f"{name}={wants!r} inside a transaction that was begun without it: ask for it in the outermost"
             )
+
+
+def _note_what_stayed(state: State, error: BaseException) -> None:
+    """Say with an error what the rollback may not have undone."""
+    if state.ended:
+        error.add_note(_ENDED)
+    if state.wrote:
+        error.add_note(_WROTE)
+
+
+def _has_begun(conn: Session | None) -> bool:
+    """Tell whether a borrower has begun a transaction itself."""
+    return conn is not None and not conn.closed and conn.get_transaction_status() != TRANSACTION_STATUS_IDLE
 
 
 def _roll_back(conn: Session) -> None:

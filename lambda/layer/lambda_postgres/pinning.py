@@ -77,15 +77,17 @@ _LASTING = (
 _LASTING_CALL = re.compile(
     r"\bset_config\s*\((?![^()]*,\s*true\s*\))|\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(", re.IGNORECASE
 )
+_WRITABLE = re.compile(r"\b(?:READ\s+WRITE|transaction_read_only)\b", re.IGNORECASE)
 _ENDING = re.compile(
     r"(?:COMMIT|END|PREPARE\s+TRANSACTION)\b|(?:ROLLBACK|ABORT)\b(?!.*\bTO\b)", re.IGNORECASE | re.DOTALL
 )
 
 
-def explain_lasting(sql: str | bytes) -> tuple[str | None, bool]:
-    """Tell what this text leaves in the session beyond its transaction, and whether it ends the transaction."""
-    lasting, ends = None, False
-    for statement in map(str.strip, _bare(sql).split(";")):
+def explain_lasting(sql: str | bytes) -> tuple[str | None, bool, bool]:
+    """Tell what this text leaves in the session, whether it ends its transaction, and whether it lets that write."""
+    lasting, ends, bare = None, False, _bare(sql)
+    writable = _WRITABLE.search(bare) is not None
+    for statement in map(str.strip, bare.split(";")):
         ends = ends or _ENDING.match(statement) is not None
         found = next((what for shape, what in _LASTING if shape.match(statement)), None)
         if found is None and _TEMPORARY.search(statement):
@@ -93,7 +95,7 @@ def explain_lasting(sql: str | bytes) -> tuple[str | None, bool]:
         if found is None and _LASTING_CALL.search(statement):
             found = "a setting or lock of the session"
         lasting = lasting or (found and f"left with {found}")
-    return lasting, ends
+    return lasting, ends, writable
 
 
 def shape_of(sql: str | bytes) -> str:

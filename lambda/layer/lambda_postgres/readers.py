@@ -87,9 +87,9 @@ class Reader(Keeper):
         self._away_until = self._clock() + _AWAY_SECONDS
         self._log.write("WARNING", "reader failed", fallback="writer", seconds=_AWAY_SECONDS, cause=str(error))
 
-    def _deadline(self, context: Invocation | None) -> float:
+    def _connect_deadline(self, context: Invocation | None) -> float:
         """Leave half of the time to the writer, where it is in reserve."""
-        deadline = super()._deadline(context)
+        deadline = super()._connect_deadline(context)
         return (time.monotonic() + deadline) / 2 if self._settings.reader_fallback else deadline
 
     def _explain(self, turn: Loan, error: psycopg2.Error, *, committing: bool) -> Error | None:

@@ -35,6 +35,8 @@ class State:
     """Inside `transaction()`."""
     ended = False
     """The block's work ended its transaction itself, and may have committed some of it."""
+    wrote = False
+    """Read-only work may have written: it made its transaction writable, or has the writer's connection too."""
     on_standby = False
     """A write was refused, and not for the user's own default_transaction_read_only."""
 
@@ -61,6 +63,8 @@ class Session(connection):
         self.state.touched = True
         if name == "autocommit" and value and self.state.in_block:
             self.state.ended = True
+        if name == "readonly" and self.state.in_block and self.readonly:
+            self.state.wrote = True
         super().__setattr__(name, _watched(value) if name == "cursor_factory" else value)
 
     def cursor(  # type: ignore[override]
@@ -85,6 +89,7 @@ class Session(connection):
 
     def set_session(self, *arguments: Any, **options: Any) -> None:
         self.state.touched = True
+        self.state.wrote |= self.state.in_block and bool(self.readonly)
         super().set_session(*arguments, **options)
         self.state.ended |= self.state.in_block and self.autocommit
 
@@ -112,7 +117,8 @@ class Session(connection):
 
     def begin_block(self, *, read_only: bool, isolation: str | None) -> None:
         """Prepare for a transaction and send nothing."""
-        self.state.in_block, self.state.ended = True, False
+        self.state.in_block = True
+        self.state.ended = self.state.wrote = self.state.on_standby = False
         # psycopg2 sends BEGIN with the first statement: until then no connection of the proxy's pool is taken.
         _autocommit.__set__(self, False)
         if read_only:
@@ -172,10 +178,11 @@ class Session(connection):
             return True
         from .pinning import explain_lasting  # noqa: PLC0415  regular expressions, for what is rarely done
 
-        lasting, ends_transaction = explain_lasting(query or b"")
+        lasting, ends_transaction, makes_writable = explain_lasting(query or b"")
         if lasting:
             self.state.touched, self.state.altered = True, self.state.altered or lasting
         self.state.ended = self.state.ended or ends_transaction
+        self.state.wrote = self.state.wrote or (makes_writable and self.state.in_block and bool(self.settings[1]))
         return False
 
     def note_error(self, error: Error) -> None:

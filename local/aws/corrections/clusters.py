@@ -261,11 +261,12 @@ def failover_needs_a_member(moto: Moto) -> None:
     def failover(
         original: Method, self: Any, db_cluster_identifier: str, target_db_instance_identifier: str | None = None
     ) -> Any:
-        target = self.databases.get(target_db_instance_identifier) if target_db_instance_identifier else None
-        if target is not None and getattr(target, "db_cluster_identifier", None) != db_cluster_identifier:
-            message = f"Cannot find target instance: {target_db_instance_identifier}"
-            raise RDSClientError("InvalidParameterValue", message)
-        if target is None and (cluster := self.clusters.get(db_cluster_identifier)):
+        if target_db_instance_identifier:
+            target = self.databases.get(target_db_instance_identifier)
+            if getattr(target, "db_cluster_identifier", None) != db_cluster_identifier:
+                message = f"Cannot find target instance: {target_db_instance_identifier}"
+                raise RDSClientError("InvalidParameterValue", message)
+        elif cluster := self.clusters.get(db_cluster_identifier):
             readers = [member for member in cluster.members if not member.is_cluster_writer]
             chosen = min(readers, key=lambda reader: int(reader.promotion_tier), default=None)
             target_db_instance_identifier = chosen and chosen.db_instance_identifier

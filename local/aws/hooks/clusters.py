@@ -124,7 +124,6 @@ def _hook_states(moto: Moto, events: Events) -> None:
         events.instance_started(cluster_of(cluster))
         return answer
 
-
     @moto.add(RDSResponse)
     def reboot_db_cluster(self: Any) -> ActionResult:
         """Restart the servers of a Multi-AZ cluster; answer at once. Aurora's instances are rebooted one by one.

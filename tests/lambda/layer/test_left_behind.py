@@ -357,7 +357,7 @@ def test_cursors_are_made_in_every_way_that_psycopg2_knows(keeper):
     ],
 )
 def test_what_a_statement_leaves_is_read_from_its_text(sql, lasting, ends):
-    assert explain_lasting(sql) == (lasting, ends)
+    assert explain_lasting(sql)[:2] == (lasting, ends)
 
 
 def test_no_number_of_different_statements_fills_the_memory(keeper, monkeypatch):

@@ -457,6 +457,25 @@ async def test_read_only_work_goes_to_the_reader(make, settings, standby, clock,
     await reserved.close()
 
 
+@promise
+async def test_read_only_work_that_wrote_by_the_writers_connection_is_not_run_again(make, settings, standby):
+    keeper = make(settings._replace(reader_host=READER, reader_port=standby.port), log=Log())
+    tried = []
+
+    async def work(conn):
+        tried.append(await pid(conn))
+        async with keeper.connection() as writing:
+            await write(writing)
+        terminate_backends(standby)
+        await pid(conn)
+
+    with pytest.raises(ConnectionLost) as caught:
+        await keeper.run_transaction(work, read_only=True)
+    assert caught.value.committed is None
+    assert len(tried) == 1
+    await keeper.close()
+
+
 @pytest.mark.parametrize("copies", [False, True])
 @promise
 async def test_a_write_that_a_standby_refused_is_run_again_where_the_address_leads(

@@ -107,8 +107,9 @@ def test_failover_leads_to_a_member_only(aws):
         cluster(aws, name)
         for number in (1, 2):
             member(aws, name, number)
-    with pytest.raises(ClientError, match="Cannot find target instance"):
-        aws.rds.failover_db_cluster(DBClusterIdentifier="one", TargetDBInstanceIdentifier="other-2")
+    for target in ("other-2", "nobody"):
+        with pytest.raises(ClientError, match=f"Cannot find target instance: {target}"):
+            aws.rds.failover_db_cluster(DBClusterIdentifier="one", TargetDBInstanceIdentifier=target)
 
 
 def test_failover_makes_the_other_instance_the_writer(account):
