@@ -150,3 +150,14 @@ first = lend()
 assert lend() == first
 """
     )
+
+
+def test_a_fork_while_another_thread_makes_the_readers_keeper_leaves_the_child_able_to_read(run):
+    run(
+        """
+settings = keeper._settings
+keeper = Keeper(settings._replace(reader_host=settings.host))
+with keeper._making:
+    assert in_child(lambda: keeper.run_transaction(pid, read_only=True)) == 0
+"""
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from contextlib import nullcontext, suppress
 
@@ -178,16 +176,3 @@ def test_a_thread_waits_its_whole_time_for_the_reader_that_another_one_has(keepe
     with keeper.connection(context, read_only=True) as conn:
         assert ask(conn) == (1,)
     thread.join()
-
-
-def test_a_fork_while_another_thread_makes_the_reader_leaves_the_child_able_to_read(keeper):
-    with keeper._making:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                signal.alarm(5)
-                status = 0 if keeper.run_transaction(ask, read_only=True) == (1,) else 2
-            finally:
-                os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
