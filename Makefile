@@ -275,7 +275,7 @@ test: $(to-test) ## Run every test but those of test-examples
 	@$(PYTEST) -n 4 -m "not applied"
 
 test-examples: $(to-test) ## Apply dev, prod and single modules on local stacks; break, mend, restore and destroy them
-	@$(PYTEST) -n 8 -m applied
+	@$(PYTEST) -n 6 -m applied
 
 lint: .venv/tools/requirements.txt terraform-version ## Check the form of HCL, Python and shell
 	@$(TERRAFORM) fmt -check -diff -recursive
