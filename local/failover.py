@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -30,6 +30,21 @@ class InvocationError(Exception):
     """The function failed, or was not reached."""
 
 
+def longest_gap(moments: Iterable[float]) -> float:
+    """Return the longest time between two moments that follow each other."""
+    return max((later - earlier for earlier, later in pairwise(sorted(moments))), default=0.0)
+
+
+def lost(answered: Set[str], kept: Mapping[str, int]) -> int:
+    """Return how many of the keys that were answered are not kept."""
+    return len(answered - kept.keys())
+
+
+def doubled(kept: Mapping[str, int]) -> int:
+    """Return how many keys are kept more than once."""
+    return sum(times > 1 for times in kept.values())
+
+
 @dataclass
 class Load:
     """What callers were told: each key that was answered, when answers came, and what failed."""
@@ -46,8 +61,7 @@ class Load:
 
     def longest_silence(self) -> float:
         """Return the longest time in which no payment was answered, once the first had been; all of it if none was."""
-        moments = sorted(self.answers_at) or [self.began]
-        return max(later - earlier for earlier, later in pairwise([*moments, self.ended]))
+        return longest_gap([*(self.answers_at or [self.began]), self.ended])
 
 
 @dataclass(frozen=True)
@@ -59,11 +73,11 @@ class Outcome:
 
     @property
     def lost(self) -> int:
-        return len(self.load.answered - self.kept.keys())
+        return lost(self.load.answered, self.kept)
 
     @property
     def doubled(self) -> int:
-        return sum(times > 1 for times in self.kept.values())
+        return doubled(self.kept)
 
     def lines(self) -> list[str]:
         """Say it as the demonstration shows it."""

@@ -96,8 +96,20 @@ def main(*terraform: str) -> str | None:
     """Untaint what is whole; return what went wrong, if anything."""
     text = sys.stdin.read()
     state = json.loads(text) if text.strip() else {}
-    for address, kind, attributes in tainted(state):
-        if not _is_whole(kind, _region(state), attributes):
+    unfinished = list(tainted(state))
+    if not unfinished:
+        return None
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  as in _client
+
+    try:
+        return _mend(unfinished, _region(state), terraform)
+    except (BotoCoreError, ClientError, TimeoutError) as error:
+        return f"What an apply left unfinished could not be looked at: {error}"
+
+
+def _mend(unfinished: list[tuple[str, str, dict[str, Any]]], region: str, terraform: tuple[str, ...]) -> str | None:
+    for address, kind, attributes in unfinished:
+        if not _is_whole(kind, region, attributes):
             print(f"{address} was not made to the end: it is replaced.", flush=True)
             continue
         print(f"{address} was made although an apply broke off: it is kept.", flush=True)
@@ -158,11 +170,4 @@ def _region(state: Any) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except Exception as error:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        if not isinstance(error, (BotoCoreError, ClientError, TimeoutError)):
-            raise
-        sys.exit(f"What an apply left unfinished could not be looked at: {error}")
+    sys.exit(main(*sys.argv[1:]))

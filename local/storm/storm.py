@@ -27,7 +27,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from local import failover
 from local.certificates import Certificates
 from local.credentials import Credentials
 from local.loop import LoopThread
@@ -545,12 +545,12 @@ def _ledger(server: PostgresServer | Cluster, reports: list[dict[str, Any]]) -> 
     with server.administrator("app") as cursor:
         cursor.execute("SELECT key, count(*) FROM ledger GROUP BY key")
         kept = dict(cursor.fetchall())
-    moments = sorted(moment for report in reports for moment in report["answered_at"])
+    moments = [moment for report in reports for moment in report["answered_at"]]
     return {
-        "silent_seconds": round(max((later - earlier for earlier, later in pairwise(moments)), default=0.0), 1),
+        "silent_seconds": round(failover.longest_gap(moments), 1),
         "written": len(acknowledged),
-        "lost": len(acknowledged - kept.keys()),
-        "doubled": sum(times > 1 for times in kept.values()),
+        "lost": failover.lost(acknowledged, kept),
+        "doubled": failover.doubled(kept),
     }
 
 

@@ -49,7 +49,7 @@ def in_force(cluster: Any, member: Any = None) -> dict[str, str]:
     given = _given_to(cluster) if server is None else dict(server.cluster_parameters)
     if scaling := cluster.serverless_v2_scaling_configuration:
         given.setdefault("max_connections", str(_connections(scaling)))
-    if cluster.engine == "aurora-postgresql" and _major(cluster.engine_version) < _FORCES_TLS_FROM:
+    if cluster.engine == "aurora-postgresql" and parameters.major(cluster.engine_version) < _FORCES_TLS_FROM:
         given.setdefault("rds.force_ssl", "0")
     return given
 
@@ -194,14 +194,6 @@ def upgrades_bring_their_groups(moto: Moto) -> None:
     looks for to leave the instances' group out.
     """
 
-    def check(name: str, found: str, wanted: str) -> None:
-        if found != wanted:
-            message = (
-                f"The parameter group {name} with DBParameterGroupFamily {found} can't be used for this instance. "
-                f"Use a parameter group with DBParameterGroupFamily {wanted}."
-            )
-            raise InvalidParameterCombination(message)
-
     @moto.around(RDSBackend, "modify_db_cluster")
     def modify(original: Method, self: Any, kwargs: Any) -> Any:
         given = dict(kwargs)
@@ -209,19 +201,16 @@ def upgrades_bring_their_groups(moto: Moto) -> None:
         old, asked = cluster.engine_version, given.get("engine_version") or cluster.engine_version
         name = given.get("db_cluster_parameter_group_name") or cluster.parameter_group
         wanted = parameters.family(asked, cluster.engine)
-        if _major(asked) < _major(old):
-            raise InvalidParameterCombination(f"Cannot upgrade {cluster.engine} from {old} to {asked}")
-        upgraded = _major(asked) > _major(old)
-        if upgraded and not given.get("allow_major_version_upgrade"):
-            message = "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version."
-            raise InvalidParameterCombination(message)
+        upgraded = parameters.check_upgrade(
+            cluster.engine, old, asked, allowed=given.get("allow_major_version_upgrade")
+        )
         if members_group and not upgraded:
             message = "db-instance-parameter-group-name can only be specified for a major version upgrade."
             raise InvalidParameterCombination(message)
         if group := self.db_cluster_parameter_groups.get(name):
-            check(name, group.db_parameter_group_family, wanted)
+            parameters.check_family(name, group.db_parameter_group_family, wanted)
         if members_group and (group := self.db_parameter_groups.get(members_group)):
-            check(members_group, group.family, wanted)
+            parameters.check_family(members_group, group.family, wanted)
         answer = original(self, given)
         if upgraded:
             for member in cluster.members:
@@ -370,7 +359,7 @@ def snapshots_can_be_restored(moto: Moto) -> None:
             source = snapshot.database
             kept = {"engine_version": source.engine_version, "database_name": source.db_name}
         kept |= {name: getattr(source, name) for name in ("master_username", "port", "storage_encrypted", "kms_key_id")}
-        if (asked := given.get("engine_version")) and _major(asked) < _major(source.engine_version):
+        if (asked := given.get("engine_version")) and parameters.major(asked) < parameters.major(source.engine_version):
             message = f"Cannot restore a snapshot of version {source.engine_version} to version {asked}."
             raise InvalidParameterCombination(message)
         content = getattr(snapshot, "content", None)
@@ -385,10 +374,6 @@ def _snapshot_of_instance(backend: Any, identifier: str) -> Any:
     """Return the snapshot of an instance that an ARN names; None where it is no such ARN."""
     found = re.fullmatch(r"arn:[^:]+:rds:[^:]+:[0-9]+:snapshot:(.+)", identifier)
     return backend.describe_db_snapshots(None, db_snapshot_identifier=found[1])[0] if found else None
-
-
-def _major(version: str) -> int:
-    return int(version.split(".", maxsplit=1)[0])
 
 
 def _announce(group: Any, changed: Any) -> None:

@@ -214,12 +214,7 @@ def upgrades_need_a_group_of_the_new_family(moto: Moto) -> None:
     """
 
     def check_family(group: Any, version: str, engine: str) -> None:
-        family = parameters.family(version, engine)
-        if group.family != family:
-            raise InvalidParameterCombination(
-                f"The parameter group {group.name} with DBParameterGroupFamily {group.family} can't be used for this "
-                f"instance. Use a parameter group with DBParameterGroupFamily {family}."
-            )
+        parameters.check_family(group.name, group.family, parameters.family(version, engine))
 
     def group(backend: Any, name: str) -> Any:
         if name not in backend.db_parameter_groups:
@@ -237,16 +232,12 @@ def upgrades_need_a_group_of_the_new_family(moto: Moto) -> None:
     def modify(original: Method, self: Any, db_instance_identifier: str, db_kwargs: Any) -> Any:
         database, given = self.describe_db_instances(db_instance_identifier)[0], dict(db_kwargs)
         waiting = database.__dict__.get("waiting", {})
-        old = int(database.engine_version.split(".")[0])
         target = given.get("engine_version") or waiting.get("engine_version") or database.engine_version
-        new = int(target.split(".")[0])
         name = given.get("db_parameter_group_name")
-        if given.get("engine_version") and new < old:
-            raise InvalidParameterCombination(f"Cannot upgrade postgres from {database.engine_version} to {target}")
-        if given.get("engine_version") and new > old:
-            if not given.get("allow_major_version_upgrade"):
-                message = "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version."
-                raise InvalidParameterCombination(message)
+        allowed = given.get("allow_major_version_upgrade")
+        if given.get("engine_version") and parameters.check_upgrade(
+            "postgres", database.engine_version, target, allowed=allowed
+        ):
             current = database.db_parameter_groups()[0].name
             if not name and "db_parameter_group_name" not in waiting and not current.startswith("default."):
                 raise InvalidParameterCombination(

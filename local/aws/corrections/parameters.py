@@ -68,7 +68,32 @@ def correct(moto: Moto) -> None:
 
 def family(engine_version: str, engine: str = "postgres") -> str:
     """Return the family of groups that a version takes."""
-    return f"{engine}{engine_version.split('.', maxsplit=1)[0]}"
+    return f"{engine}{major(engine_version)}"
+
+
+def major(engine_version: str) -> int:
+    """Return the number before the first dot."""
+    return int(engine_version.split(".", maxsplit=1)[0])
+
+
+def check_family(group_name: str, found: str, wanted: str) -> None:
+    """Refuse a group of another family, as ModifyDBInstance does: the words are those of hashicorp/terraform#8471."""
+    if found != wanted:
+        raise InvalidParameterCombination(
+            f"The parameter group {group_name} with DBParameterGroupFamily {found} can't be used for this "
+            f"instance. Use a parameter group with DBParameterGroupFamily {wanted}."
+        )
+
+
+def check_upgrade(engine: str, old: str, new: str, *, allowed: Any) -> bool:
+    """Tell whether a change of the version is a major upgrade, which must be allowed; refuse a downgrade."""
+    if major(new) < major(old):
+        raise InvalidParameterCombination(f"Cannot upgrade {engine} from {old} to {new}")
+    upgraded = major(new) > major(old)
+    if upgraded and not allowed:
+        message = "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version."
+        raise InvalidParameterCombination(message)
+    return upgraded
 
 
 def in_force(database: Any) -> dict[str, str]:

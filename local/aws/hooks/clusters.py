@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from typing import Any
@@ -14,9 +13,8 @@ from moto.rds.responses import RDSResponse
 
 from local.aws.account import Events, cluster_of, member_of, proxy_of
 from local.aws.corrections import clusters
+from local.aws.hooks import reboots
 from local.aws.moto import Method, Moto
-
-_log = logging.getLogger(__name__)
 
 # Instances of a cluster come and go side by side: what is told last must be what was so last. By the cluster's ARN.
 _told_in_turn: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -133,20 +131,12 @@ def _hook_states(moto: Moto, events: Events) -> None:
         cluster = self.backend.describe_db_clusters(self.params["DBClusterIdentifier"])[0]
         if cluster.engine == "aurora-postgresql":
             raise InvalidParameterCombination("This operation is for Multi-AZ DB clusters only: reboot the instances.")
-        cluster.status = "rebooting"
 
         def restart_all() -> None:
-            try:
-                for member in cluster.members:
-                    restart(events, member)
-            except Exception:
-                _log.exception("%s does not start again", cluster.db_cluster_identifier)
-                cluster.status = "incompatible-parameters"
-            else:
-                cluster.status = "available"
+            for member in cluster.members:
+                restart(events, member)
 
-        name = f"reboot of {cluster.db_cluster_identifier}"
-        threading.Thread(target=restart_all, name=name, daemon=True).start()
+        reboots.begin(cluster, cluster.db_cluster_identifier, restart_all)
         return ActionResult({"DBCluster": cluster})
 
 

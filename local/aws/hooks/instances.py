@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from typing import Any
 
 from moto.rds.models import DBInstanceClustered, RDSBackend
 
 from local.aws.account import Events, instance_of, proxy_of
 from local.aws.corrections import parameters
-from local.aws.hooks import clusters
+from local.aws.hooks import clusters, reboots
 from local.aws.moto import Method, Moto
-
-_log = logging.getLogger(__name__)
 
 
 def hook(moto: Moto, events: Events) -> None:
@@ -60,22 +56,15 @@ def hook(moto: Moto, events: Events) -> None:
     def reboot(original: Method, self: Any, db_instance_identifier: str) -> Any:
         """Answer at once; the instance is `rebooting` until its server is back."""
         database = original(self, db_instance_identifier)
-        database.status = "rebooting"
 
         def restart() -> None:
-            try:
-                if is_member(database):
-                    clusters.restart(events, database)
-                else:
-                    parameters.restart(database)
-                    events.instance_restarted(instance_of(database))
-            except Exception:
-                _log.exception("%s does not start again", db_instance_identifier)
-                database.status = "incompatible-parameters"
+            if is_member(database):
+                clusters.restart(events, database)
             else:
-                database.status = "available"
+                parameters.restart(database)
+                events.instance_restarted(instance_of(database))
 
-        threading.Thread(target=restart, name=f"reboot of {db_instance_identifier}", daemon=True).start()
+        reboots.begin(database, db_instance_identifier, restart)
         return database
 
     @moto.around(RDSBackend, "delete_db_instance")
